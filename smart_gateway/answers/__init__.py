@@ -1,0 +1,1 @@
+"""The answer under a plan: check and rebuild, links, capability documents, refusals. Pure."""

@@ -1,0 +1,247 @@
+"""The exception tree: what may be raised below the shell, each with a stable code and a status.
+
+SmartGatewayError
+├── RequestError                 400  the client's request cannot be parsed without doubt
+│   ├── UnknownPath              404
+│   ├── UnknownType              404
+│   ├── MethodNotAllowed         405  carries ``allow``
+│   ├── NotAcceptable            406
+│   ├── RequestTooSlow           408
+│   ├── PreconditionFailed       412
+│   ├── BodyTooLarge             413
+│   ├── TargetTooLong            414
+│   ├── UnsupportedMediaType     415
+│   ├── Unprocessable            422
+│   ├── TooManyRequests          429  carries ``retry_after``
+│   ├── HeadersTooLarge          431
+│   └── NotSupported             501  an interaction that this version does not judge yet, hence never passes
+├── TokenError                   401  the token is missing or not to be trusted
+│   └── TokenMissing             401
+├── DependencyUnavailable        503  key set, introspection endpoint, audit sink, ...: fails closed
+├── UpstreamError                502  the upstream's answer cannot be used
+│   ├── UpstreamUnavailable      503
+│   └── UpstreamTimeout          504
+└── SettingsError                     the configuration is refused; carries every finding
+
+A refusal by permission is not an exception: ``policy.authorize`` answers the value ``Deny``. Messages are written by us,
+never copied from a token, a body or an upstream answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class SmartGatewayError(Exception):
+    """Base of everything that the gateway raises on purpose.
+
+    ``code`` is the stable machine code of ``OperationOutcome.issue.details.coding``; ``issue_code`` is a code of the
+    FHIR value set issue-type; ``status`` is the HTTP status; ``text`` is one sentence for people.
+    """
+
+    code: ClassVar[str] = "internal-error"
+    issue_code: ClassVar[str] = "exception"
+    status: ClassVar[int] = 500
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class RequestError(SmartGatewayError):
+    """The request cannot be parsed without doubt (semantics 1).
+
+    ``expression`` names the place: a FHIRPath of the body (``Bundle.entry[3].request.url``), ``http.<Header>`` or
+    ``http.<parameter>`` (FHIR R4 OperationOutcome.issue.expression). ``reason`` overrides the class's ``code`` by a finer
+    stable machine code such as ``duplicate-header``.
+    """
+
+    code = "bad-request"
+    issue_code = "invalid"
+    status = 400
+
+    def __init__(self, text: str, *, reason: str | None = None, expression: str | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason or self.code
+        self.expression = expression
+
+
+class UnknownPath(RequestError):
+    """The path is not one of FHIR's REST grammar."""
+
+    code = "unknown-path"
+    issue_code = "not-found"
+    status = 404
+
+
+class UnknownType(RequestError):
+    """The path names a resource type that the release does not have."""
+
+    code = "unknown-type"
+    issue_code = "not-found"
+    status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """The path is known, the method is not of its grammar; ``allow`` goes into the header of that name."""
+
+    code = "method-not-allowed"
+    issue_code = "not-supported"
+    status = 405
+
+    def __init__(self, text: str, *, allow: Sequence[str]) -> None:
+        super().__init__(text)
+        self.allow = tuple(allow)
+
+
+class NotAcceptable(RequestError):
+    """No media type that the client accepts can be judged."""
+
+    code = "not-acceptable"
+    issue_code = "not-supported"
+    status = 406
+
+
+class RequestTooSlow(RequestError):
+    """Headers or body did not arrive in time."""
+
+    code = "too-slow"
+    issue_code = "timeout"
+    status = 408
+
+
+class PreconditionFailed(RequestError):
+    """A condition of the request (If-Match, criteria) does not hold."""
+
+    code = "precondition-failed"
+    issue_code = "conflict"
+    status = 412
+
+
+class BodyTooLarge(RequestError):
+    """The body, as sent or as decompressed, is over its limit."""
+
+    code = "body-too-large"
+    issue_code = "too-long"
+    status = 413
+
+
+class TargetTooLong(RequestError):
+    """The request target is over its limit."""
+
+    code = "target-too-long"
+    issue_code = "too-long"
+    status = 414
+
+
+class UnsupportedMediaType(RequestError):
+    """The body's media type, charset or encoding cannot be judged."""
+
+    code = "unsupported-media-type"
+    issue_code = "not-supported"
+    status = 415
+
+
+class Unprocessable(RequestError):
+    """The body is well-formed but cannot be what the interaction asks for."""
+
+    code = "unprocessable"
+    issue_code = "invariant"
+    status = 422
+
+
+class TooManyRequests(RequestError):
+    """A rate is exceeded; ``retry_after`` is in seconds."""
+
+    code = "too-many-requests"
+    issue_code = "throttled"
+    status = 429
+
+    def __init__(self, text: str, *, retry_after: int) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class HeadersTooLarge(RequestError):
+    """The token or another header is over its limit."""
+
+    code = "headers-too-large"
+    issue_code = "too-long"
+    status = 431
+
+
+class NotSupported(RequestError):
+    """An interaction that this version does not judge yet and therefore never passes."""
+
+    code = "not-supported"
+    issue_code = "not-supported"
+    status = 501
+
+
+class TokenError(SmartGatewayError):
+    """The token is not to be trusted (semantics 2); ``text`` says why in general words, never with the token's content.
+
+    ``error`` is the code of RFC 6750 section 3.1 (or RFC 9449 section 7.1) for ``WWW-Authenticate``.
+    """
+
+    code = "invalid-token"
+    issue_code = "login"
+    status = 401
+    error: ClassVar[str | None] = "invalid_token"
+
+    def __init__(self, text: str, *, reason: str | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason or self.code
+
+
+class TokenMissing(TokenError):
+    """No token was sent (RFC 6750 section 3.1: then no error code)."""
+
+    code = "token-missing"
+    error = None
+
+
+class DependencyUnavailable(SmartGatewayError):
+    """A network dependency failed: no access, 503, ``retry_after`` in seconds where known."""
+
+    code = "dependency-unavailable"
+    issue_code = "transient"
+    status = 503
+
+    def __init__(self, text: str, *, retry_after: int | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class UpstreamError(SmartGatewayError):
+    """The upstream's answer cannot be used: unreadable, disobedient, a redirect, doubled framing."""
+
+    code = "upstream-error"
+    issue_code = "transient"
+    status = 502
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The upstream cannot be reached."""
+
+    code = "upstream-unavailable"
+    status = 503
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream did not answer in time."""
+
+    code = "upstream-timeout"
+    issue_code = "timeout"
+    status = 504
+
+
+class SettingsError(SmartGatewayError):
+    """The configuration is refused; ``findings`` holds all of them (``settings.checks.Finding``)."""
+
+    code = "invalid-settings"
+
+    def __init__(self, text: str, findings: Sequence[object] = ()) -> None:
+        super().__init__(text)
+        self.findings = tuple(findings)

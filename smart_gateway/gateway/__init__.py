@@ -1,0 +1,1 @@
+"""The thin shell: carries out what ``policy`` decided, over ASGI and HTTP."""

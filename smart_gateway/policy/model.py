@@ -1,0 +1,106 @@
+"""The policy as compiled from the settings: plain values, no YAML, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.scopes.scope import ResourceScope
+
+DEFAULT_SHARED_TYPES = frozenset(
+    "Practitioner PractitionerRole Organization Location Medication Substance HealthcareService Questionnaire ValueSet CodeSystem "
+    "Endpoint".split()
+)
+
+# Types that change or describe what the server does (semantics 3): never opened by `*` for patient/ reads, nor for any write.
+SERVER_TYPES = frozenset(
+    "Subscription SubscriptionTopic SearchParameter CompartmentDefinition OperationDefinition StructureDefinition StructureMap "
+    "CapabilityStatement TerminologyCapabilities ImplementationGuide GraphDefinition MessageDefinition NamingSystem ConceptMap "
+    "TestScript".split()
+)
+
+
+class UserBound(StrEnum):
+    """The boundary of user/ scopes for one kind of fhirUser (semantics 3)."""
+
+    EVERYTHING = "everything"
+    COMPARTMENT = "compartment"  # the fhirUser's own compartment
+    PATIENT = "patient"  # the compartment of the token's patient
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class UserRule:
+    """``bound``, or when ``scopes`` is set, the union of what these scopes give (a list of scopes in the settings)."""
+
+    bound: UserBound = UserBound.NOTHING
+    scopes: tuple[ResourceScope, ...] | None = None
+
+
+DEFAULT_USERS: Mapping[str, UserRule] = {
+    "Practitioner": UserRule(UserBound.EVERYTHING),
+    "Patient": UserRule(UserBound.COMPARTMENT),
+    "RelatedPerson": UserRule(UserBound.PATIENT),
+    "PractitionerRole": UserRule(UserBound.NOTHING),
+    "Person": UserRule(UserBound.NOTHING),
+    "none": UserRule(UserBound.NOTHING),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRule:
+    """One client's section. None means: not said. An empty tuple means: none at all (semantics 0.7)."""
+
+    registered_scopes: tuple[ResourceScope, ...] | None = None
+    pin: tuple[ResourceScope, ...] | None = None
+    limit: tuple[ResourceScope, ...] | None = None
+    system_role: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublicInteraction:
+    """An interaction that needs no token; ``type`` None only for interactions without one."""
+
+    interaction: Interaction
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the upstream's CapabilityStatement says it searches by: codes by type. ``parameters`` None: not had, the release's
+    tables stand in (semantics 4)."""
+
+    parameters: Mapping[str, frozenset[str]] | None = None
+
+    def supports(self, type: str, code: str, vocabulary: Vocabulary) -> bool:
+        """Whether the upstream can be asked by ``code`` on ``type``."""
+        if self.parameters is None:
+            return vocabulary.parameter(type, code) is not None
+        return code in self.parameters.get(type, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that ``authorize`` knows besides the request and the principal. Defaults are those of interface.md.
+
+    ``clients`` None: no section, every client's scopes decide alone. ``"*"`` in it: clients not named.
+    """
+
+    vocabulary: Vocabulary
+    bases: Bases
+    clients: Mapping[str, ClientRule] | None = None
+    users: Mapping[str, UserRule] = field(default_factory=lambda: DEFAULT_USERS)
+    shared_types: frozenset[str] = DEFAULT_SHARED_TYPES
+    compartment_additions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    writable_server_types: frozenset[str] = frozenset()
+    public: tuple[PublicInteraction, ...] = ()
+    foreign_patient_search: Literal["forbidden", "empty"] = "forbidden"
+    absent_and_forbidden: Literal[404, 403] = 404
+    update_as_create: Literal["never", "uuid_only", "always"] = "never"
+    compartment_search: Literal["parameter", "compartment"] = "parameter"
+    capabilities: Capabilities = field(default_factory=Capabilities)

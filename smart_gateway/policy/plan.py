@@ -1,0 +1,176 @@
+"""The answer of ``authorize``: a plan to carry out, or a refusal. Values only; the shell carries them out.
+
+A plan names the request to send, what must hold before it is sent and what must hold of the answer. Every kind of check the
+gateway knows is a value of this module: ``gateway.enforcement`` matches on them and ends with ``assert_never``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.policy.grounds import Ground
+from smart_gateway.scopes.permissions import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """The request to send, relative to the upstream base: ``path`` segments and decoded ``query`` pairs (or, for a POST
+    ``_search``, the form). ``headers`` are those that the plan itself sets (``If-Match``, ``Prefer``, ``Accept``)."""
+
+    method: str
+    path: tuple[str, ...]
+    query: tuple[tuple[str, str], ...] = ()
+    form: tuple[tuple[str, str], ...] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheck:
+    """The stored resource must lie in ``boundary`` before anything is written; absent or outside, the refusal is the same.
+
+    ``must_own`` is true for writes: every Patient reference among its membership elements must be the caller's (semantics 6).
+    ``if_match`` is the client's own If-Match to be compared with the stored version. ``create_allowed``: an absent resource
+    may be created by this PUT (``If-None-Match: *`` is then sent), else it is a 404.
+    """
+
+    type: str
+    id: str
+    boundary: Boundary
+    if_match: str | None = None
+    create_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BodyCheck:
+    """The body must be a resource of ``type`` (with ``id``, when set) inside ``boundary`` by the rule for writes."""
+
+    type: str
+    id: str | None
+    boundary: Boundary
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Pass the answer on as it comes: nothing in it needs to be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResource:
+    """The answer must be one resource of ``type`` with ``id`` (and ``version``) inside ``boundary``; else it looks absent."""
+
+    type: str
+    id: str
+    boundary: Boundary
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSearchset:
+    """The answer must be a searchset of ``type``; every entry is judged by the boundary of its own type.
+
+    Matches by ``boundary`` (permission ``s`` on ``type``), includes by the boundary of their own type for ``r`` or ``s``. ``exact`` says
+    whether the narrowed query can return nothing outside, so that ``total`` may stay. ``count_only``: ``_summary=count``.
+    ``drop_elements``: elements that were added to ``_elements`` for the check and go on the way back.
+    """
+
+    type: str
+    boundary: Boundary
+    exact: bool
+    count_only: bool = False
+    drop_elements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerToWrite:
+    """The answer to a write: status, Location and ETag; the body only where ``boundary`` (permission ``r``) admits it."""
+
+    type: str
+    boundary: Boundary
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """The upstream's CapabilityStatement, with ``rest.security`` and its URLs set."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmartConfiguration:
+    """``.well-known/smart-configuration``: nothing is sent upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedResource:
+    """RFC 9728 metadata: nothing is sent upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmptySearchset:
+    """An empty searchset, made here: nothing is sent upstream (policy ``foreign_patient_search: empty``)."""
+
+    type: str
+
+
+AnswerRule = Stream | CheckResource | CheckSearchset | AnswerToWrite | Capability | SmartConfiguration | ProtectedResource | EmptySearchset
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with a permitted interaction, in this order: ``stored``, ``body``, ``upstream``, ``answer``.
+
+    ``checks`` say in words what is checked, for ``explain``. ``upstream`` is None where the answer is made here.
+    ``page_type`` is set for paging: the sealed link is opened by the shell, which knows the keys and the clock, and its target sent.
+    """
+
+    answer: AnswerRule
+    upstream: UpstreamRequest | None = None
+    stored: StoredCheck | None = None
+    body: BodyCheck | None = None
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The interaction is permitted as ``plan`` says."""
+
+    plan: Plan
+    grounds: tuple[Ground, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A permission that no scope of the token gives: the smallest scope that would, in the spelling of the token."""
+
+    scope: str
+    type: str
+    permission: Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """One cause of a refusal: a stable machine code, a sentence for people, and where it lies."""
+
+    code: str
+    text: str
+    expression: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The interaction is refused with ``status`` (403, 404 or 501; broken requests raise RequestError instead).
+
+    ``missing`` is what would help, empty when nothing would (then no hint is given: ``hint`` is false).
+    """
+
+    status: int
+    causes: tuple[Denial, ...]
+    missing: tuple[Missing, ...] = ()
+    grounds: tuple[Ground, ...] = field(default=())
+
+    @property
+    def hint(self) -> bool:
+        return bool(self.missing)
+
+
+Decision = Permit | Deny

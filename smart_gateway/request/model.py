@@ -1,0 +1,74 @@
+"""What is asked: one request as parsed. After this room nobody looks at a path string again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.references import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """One search or control parameter.
+
+    ``name`` is the code (``subject``, ``_count``, ``_has``); ``modifier`` what follows its first colon (``Patient``,
+    ``exact``; for ``_has`` the whole rest); ``chain`` what follows a dot (``("patient", "name")`` for ``encounter.patient.name``
+    without its first link), each link with its own ``:Type`` kept in the text; ``value`` is decoded once, FHIR's own escapes
+    stay. ``key`` is the decoded name as the client wrote it: what is sent upstream again.
+    """
+
+    key: str
+    name: str
+    value: str
+    modifier: str | None = None
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """Headers that steer the answer, as parsed; anything else in them was refused or dropped.
+
+    ``media`` is ``json``, ``xml``, ``turtle``, ``raw`` (Binary content) or ``any``; ``accept`` the media type to ask the upstream for
+    when nothing is checked. ``if_match`` and friends are the raw header values, already checked for syntax.
+    ``prefer_return``: ``minimal``, ``representation``, ``OperationOutcome`` or None; ``prefer_handling``: ``strict``, ``lenient`` or None.
+    """
+
+    media: str = "json"
+    accept: str | None = None
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_none_exist: str | None = None
+    prefer_return: str | None = None
+    prefer_handling: str | None = None
+    respond_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FhirRequest:
+    """One interaction: the type, id, version, compartment or operation that its path names, its parameters and preferences.
+
+    ``method`` is GET, HEAD, POST, PUT, PATCH or DELETE. ``compartment`` is set for compartment searches (``type`` is None for
+    ``*``). ``operation`` includes the ``$``. ``page`` is the sealed token of a paging link. ``parameters`` hold query and form body
+    together, in order; for a POST ``_search`` whose body was not read yet ``form_pending`` is true and only the query is there.
+    ``content_type`` is the media type of the body without parameters, lower case, or None.
+    """
+
+    interaction: Interaction
+    method: str
+    type: str | None = None
+    id: str | None = None
+    version: str | None = None
+    compartment: Reference | None = None
+    operation: str | None = None
+    parameters: tuple[QueryParameter, ...] = ()
+    preferences: Preferences = field(default_factory=Preferences)
+    page: str | None = None
+    content_type: str | None = None
+    form_pending: bool = False
+
+    @property
+    def is_head(self) -> bool:
+        """HEAD is a GET without its body (semantics 5)."""
+        return self.method == "HEAD"

@@ -1,0 +1,1 @@
+"""SMART on FHIR scopes, v1 and v2: what a scope string says."""

@@ -1,0 +1,1 @@
+"""Settings: one YAML file and the environment, checked whole, built into the gateway's parts."""

@@ -1,0 +1,1 @@
+"""Tokens: from the Authorization header to a verified principal (semantics 2)."""
