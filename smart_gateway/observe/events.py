@@ -1,0 +1,42 @@
+"""One frozen record per request: what was decided, for whom, and by which rule (semantics 12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionEvent:
+    """What the decision log says of one request; the names are the keys of its JSON line.
+
+    Ids and names only: never a token, a query value, a header or a body. ``time`` is seconds since the epoch, ``duration``
+    milliseconds from the first byte read to the end of the answer. ``interaction``, ``type``, ``id`` and ``types`` (every type
+    the request touches) are what was parsed: None or empty for a target that could not be. ``issuer``, ``subject``,
+    ``client_id``, ``fhir_user`` (``Practitioner/p1``), ``patient`` and ``actor`` (the ``sub`` of ``act``, RFC 8693) come from
+    the verified token, so they are None for a 401. ``status`` is what the client got, ``upstream_status`` what the upstream
+    answered, if it was asked; ``code`` the stable machine code of a refusal or error; ``rules`` the deciding scopes and policy
+    rules; ``removed`` the number of entries taken out of the answer. With ``dry_run`` the outcome is what would have been enforced.
+    """
+
+    time: float
+    request_id: str
+    method: str
+    outcome: Literal["permit", "deny", "error"]
+    status: int
+    duration: float
+    interaction: str | None = None
+    type: str | None = None
+    id: str | None = None
+    types: tuple[str, ...] = ()
+    issuer: str | None = None
+    subject: str | None = None
+    client_id: str | None = None
+    fhir_user: str | None = None
+    patient: str | None = None
+    actor: str | None = None
+    code: str | None = None
+    rules: tuple[str, ...] = ()
+    upstream_status: int | None = None
+    removed: int = 0
+    dry_run: bool = False
