@@ -1,0 +1,82 @@
+"""Everything that one request needs besides itself, as one value: swapped whole on reload, so no request sees half of two."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Any, Protocol
+
+from smart_gateway.observe.events import DecisionEvent
+from smart_gateway.policy.model import Policy
+from smart_gateway.principal import Principal
+
+if TYPE_CHECKING:
+    from smart_gateway.answers.sealing import Sealer
+    from smart_gateway.request.limits import Limits
+    from smart_gateway.request.parsing import RequestParser
+
+Network = IPv4Network | IPv6Network
+
+REQUIRED_SCOPE_URL = "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
+
+
+class TokenVerifier(Protocol):
+    """``tokens.verifier.Verifier``."""
+
+    async def verify(self, token: str, now: float) -> Principal:
+        """The principal of ``token``; the same object for the same token while it is cached. Raises TokenError, DependencyUnavailable."""
+        ...
+
+
+class Discovery(Protocol):
+    """The first issuer's own discovery document, cached by whoever implements it (semantics 11)."""
+
+    async def document(self) -> Mapping[str, Any]:
+        """The JSON object as the issuer gives it. Raises DependencyUnavailable."""
+        ...
+
+
+class EventLog(Protocol):
+    """``observe.logs.DecisionLog``."""
+
+    def record(self, event: DecisionEvent) -> bool:
+        """Writes ``event``; False where it could not be written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One consistent state of the gateway's settings.
+
+    ``public_url`` and ``upstream_url`` are ``policy.bases``. ``issuers`` are the issuers' URLs, for RFC 9728. Sizes are bytes, times seconds.
+    ``upstream_authorization`` is the Authorization value sent upstream in place of the client's; ``forward_authorization`` sends the
+    client's own. ``trusted_proxies`` are the networks whose X-Forwarded-For is believed. ``clock`` gives seconds since the epoch,
+    ``entropy`` that many random bytes.
+    """
+
+    policy: Policy
+    parser: RequestParser
+    verifier: TokenVerifier
+    discovery: Discovery
+    limits: Limits
+    sealer: Sealer
+    log: EventLog
+    issuers: tuple[str, ...]
+    dpop_algorithms: tuple[str, ...] = ()
+    required_scope_url: str = REQUIRED_SCOPE_URL
+    trusted_proxies: tuple[Network, ...] = ()
+    cors_origins: frozenset[str] = frozenset()
+    forward_authorization: bool = False
+    upstream_authorization: str | None = field(default=None, repr=False)
+    answer_size: int = 64 * 1024 * 1024
+    answer_time: float = 60.0
+    dry_run: bool = False
+    clock: Callable[[], float] = time.time
+    entropy: Callable[[int], bytes] = os.urandom
+
+
+SnapshotSource = Callable[[], Snapshot]
+"""Gives the snapshot of this moment; asked once per request."""
