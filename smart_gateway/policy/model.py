@@ -7,22 +7,34 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from smart_gateway.boundary.matching import Matcher
+from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.scopes.scope import ResourceScope
 
 DEFAULT_SHARED_TYPES = frozenset(
-    "Practitioner PractitionerRole Organization Location Medication Substance HealthcareService Questionnaire ValueSet CodeSystem "
-    "Endpoint".split()
+    (
+        "Practitioner PractitionerRole Organization Location Medication Substance HealthcareService Questionnaire "
+        "ValueSet CodeSystem Endpoint "
+    ).split()
 )
 
 # Types that change or describe what the server does (semantics 3): never opened by `*` for patient/ reads, nor for any write.
 SERVER_TYPES = frozenset(
-    "Subscription SubscriptionTopic SearchParameter CompartmentDefinition OperationDefinition StructureDefinition StructureMap "
-    "CapabilityStatement TerminologyCapabilities ImplementationGuide GraphDefinition MessageDefinition NamingSystem ConceptMap "
-    "TestScript".split()
+    (
+        "Subscription SubscriptionTopic SearchParameter CompartmentDefinition OperationDefinition StructureDefinition "
+        "StructureMap CapabilityStatement TerminologyCapabilities ImplementationGuide GraphDefinition MessageDefinition "
+        "NamingSystem ConceptMap TestScript "
+    ).split()
 )
+
+
+def default_additions(release: Release) -> Mapping[str, tuple[str, ...]]:
+    """The shipped ``compartment_additions``: R4 and R4B leave Device out, which US Core and ONC g(10) need (semantics 3)."""
+    return {} if release is Release.R5 else {"Device": ("patient",)}
 
 
 class UserBound(StrEnum):
@@ -104,3 +116,10 @@ class Policy:
     update_as_create: Literal["never", "uuid_only", "always"] = "never"
     compartment_search: Literal["parameter", "compartment"] = "parameter"
     capabilities: Capabilities = field(default_factory=Capabilities)
+    rules: CompartmentRules = field(init=False, compare=False, repr=False)
+    matcher: Matcher = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        rules = CompartmentRules(self.vocabulary, self.compartment_additions)
+        object.__setattr__(self, "rules", rules)
+        object.__setattr__(self, "matcher", Matcher(self.vocabulary, rules, self.bases))

@@ -1,0 +1,124 @@
+"""A boundary said as search parameters: what narrows the query before it leaves, and whether that says all of it.
+
+Spec: semantics 4. Narrowing is for speed and right paging; every answer is judged in memory all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region
+from smart_gateway.fhir.compartments import CompartmentRules
+from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
+
+Supports = Callable[[str, str], bool]  # (type, code): can the upstream be asked by it?
+
+# Kinds that servers compare as FHIR defines them. Strings are normalised by each server in its own way: not exact.
+_EXACT_KINDS = frozenset(
+    {ParameterKind.TOKEN, ParameterKind.REFERENCE, ParameterKind.DATE, ParameterKind.NUMBER, ParameterKind.QUANTITY, ParameterKind.URI}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """``parameters`` are (name, value) pairs to add; ``exact``: a query with them can return nothing outside the boundary."""
+
+    parameters: tuple[tuple[str, str], ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Narrower:
+    """Says boundaries as parameters of one upstream."""
+
+    vocabulary: Vocabulary
+    rules: CompartmentRules
+    supports: Supports
+
+    def narrow(self, boundary: Boundary, type: str) -> Narrowing:
+        """The parameters that all regions of ``boundary`` share, and an OR where they differ in one parameter's values only."""
+        if boundary.is_everything:
+            return Narrowing((), exact=True)
+        if boundary.is_nothing:
+            raise ValueError("NOTHING cannot become a query")  # INVARIANT: authorize has refused before
+        shared, rests = _shared(boundary.regions)
+        conditions, rest_exact = self._alternatives(shared, rests)
+        pairs = [self._parameter(condition, type) for condition in conditions]
+        said = tuple(pair for pair, _ in pairs if pair is not None)
+        return Narrowing(tuple(dict.fromkeys(said)), rest_exact and all(exact for _, exact in pairs))
+
+    def compartment_parameter(self, compartment: str, type: str) -> str | None:
+        """The preferred inclusion parameter of ``type`` that the upstream has: ``patient`` before ``subject`` before the first.
+
+        ``patient`` counts also where it is no inclusion parameter itself but one's element restricted to Patient.
+        """
+        if compartment == type:
+            return "_id"
+        codes = self.rules.inclusion(compartment, type)
+        if compartment == "Patient" and "patient" not in codes and self._restricts_one(type, codes):
+            codes = ("patient", *codes)
+        ordered = sorted(codes, key=lambda code: (code != "patient", code != "subject"))
+        return next((code for code in ordered if self.supports(type, code)), None)
+
+    def _restricts_one(self, type: str, codes: tuple[str, ...]) -> bool:
+        """Whether the parameter ``patient`` reads only elements that an inclusion parameter of ``codes`` reads too."""
+        patient = self.vocabulary.parameter(type, "patient")
+        if patient is None or patient.kind is not ParameterKind.REFERENCE or not patient.evaluable:
+            return False
+        known = [self.vocabulary.parameter(type, code) for code in codes]
+        steps = {path.steps for parameter in known if parameter is not None for path in parameter.paths}
+        return all(path.steps in steps for path in patient.paths)
+
+    def _alternatives(self, shared: Region, rests: list[Region]) -> tuple[list[Compartment | Filter], bool]:
+        """All conditions that hold in every region, one of them an OR where that says the rest, and whether it does."""
+        conditions: list[Compartment | Filter] = [*shared.compartments, *shared.filters]
+        if not rests:
+            return conditions, True
+        merged = _merge(rests)
+        return ([*conditions, merged], True) if merged is not None else (conditions, False)
+
+    def _parameter(self, condition: Compartment | Filter, type: str) -> tuple[tuple[str, str] | None, bool]:
+        if isinstance(condition, Filter):
+            return self._filter(condition, type)
+        code = self.compartment_parameter(condition.type, type)
+        if code is None:
+            return None, False
+        prefix = "" if code == "_id" else f"{condition.type}/"
+        return (code, ",".join(prefix + id for id in condition.ids)), True
+
+    def _filter(self, condition: Filter, type: str) -> tuple[tuple[str, str] | None, bool]:
+        if not self.supports(type, condition.parameter):
+            return None, False
+        parameter = self.vocabulary.parameter(type, condition.parameter)
+        exact = parameter is not None and (parameter.kind in _EXACT_KINDS or condition.modifier == "exact")
+        return (condition.key, ",".join(condition.values)), exact
+
+
+def _shared(regions: tuple[Region, ...]) -> tuple[Region, list[Region]]:
+    """The conditions that all regions have, and what each has beside them; no rests where one region has nothing beside."""
+    first, *others = regions
+    compartments = tuple(c for c in first.compartments if all(c in o.compartments for o in others))
+    filters = tuple(f for f in first.filters if all(f in o.filters for o in others))
+    rests = [
+        Region(tuple(c for c in r.compartments if c not in compartments), tuple(f for f in r.filters if f not in filters)) for r in regions
+    ]
+    return Region(compartments, filters), [] if Region() in rests else rests
+
+
+def _merge(rests: list[Region]) -> Compartment | Filter | None:
+    """One condition that holds wherever any of ``rests`` does and nowhere else; None where there is none.
+
+    A modifier may turn a comma into AND (``:not``), so only plain parameters are merged.
+    """
+    conditions = [(*rest.compartments, *rest.filters) for rest in rests]
+    if any(len(condition) != 1 for condition in conditions):
+        return None
+    singles = [condition[0] for condition in conditions]
+    filters = [single for single in singles if isinstance(single, Filter)]
+    if len(filters) == len(singles) and len({(f.parameter, f.modifier) for f in filters}) == 1 and filters[0].modifier is None:
+        return Filter(filters[0].parameter, None, tuple(dict.fromkeys(v for f in filters for v in f.values)))
+    owners = [single for single in singles if isinstance(single, Compartment)]
+    if len(owners) == len(singles) and len({owner.type for owner in owners}) == 1:
+        return Compartment(owners[0].type, tuple(dict.fromkeys(i for owner in owners for i in owner.ids)))
+    return None

@@ -1,0 +1,154 @@
+"""What one principal may touch under one policy: the boundary of every (type, permission), computed once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smart_gateway.boundary.matching import Matcher
+from smart_gateway.boundary.model import NOTHING, Boundary, Region, everything
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.policy.granting import Grant, Standing, grant
+from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.model import ClientRule, Policy, UserBound, UserRule
+from smart_gateway.policy.wording import describe
+from smart_gateway.principal import Principal
+from smart_gateway.scopes.permissions import Permission
+from smart_gateway.scopes.scope import Context, ResourceScope
+
+_ANY_CLIENT = ClientRule(system_role=True)  # without a clients section every client's scopes decide alone
+_PUBLIC = {
+    Interaction.READ: Permission.READ,
+    Interaction.VREAD: Permission.READ,
+    Interaction.SEARCH_TYPE: Permission.SEARCH,
+    Interaction.SEARCH_COMPARTMENT: Permission.SEARCH,
+}
+
+
+class Access:
+    """A principal under a policy. Both are immutable, so every answer is memoised; safe to keep as long as the token is."""
+
+    __slots__ = ("_grants", "_readable", "_unlimited", "client", "matcher", "policy", "principal", "scopes", "standing")
+
+    def __init__(self, principal: Principal, policy: Policy) -> None:
+        self.principal = principal
+        self.policy = policy
+        self.matcher: Matcher = policy.matcher
+        self.client = _client_rule(principal, policy)
+        system = self.client is not None and self.client.system_role
+        self.standing = Standing(principal, policy, policy.users.get(principal.user_kind, UserRule()), system)
+        self.scopes = self._effective_scopes()
+        self._grants: dict[tuple[str, Permission], tuple[Boundary, tuple[Ground, ...]]] = {}
+        self._readable: dict[str, Boundary] = {}
+        self._unlimited: dict[Permission, bool] = {}
+
+    def boundary(self, type: str, permission: Permission) -> Boundary:
+        """What the token may touch of ``type`` by one permission: scopes, client and user intersected. Spec: semantics 9."""
+        return self._judged(type, permission)[0]
+
+    def grounds(self, type: str, permission: Permission) -> tuple[Ground, ...]:
+        """Every scope and rule that was looked at for this boundary."""
+        return self._judged(type, permission)[1]
+
+    def readable(self, type: str) -> Boundary:
+        """What may appear of ``type`` in an answer that did not ask for it: ``r`` or ``s``. Spec: semantics 4."""
+        held = self._readable.get(type)
+        if held is None:
+            held = self._readable[type] = self.boundary(type, Permission.READ).union(self.boundary(type, Permission.SEARCH))
+        return held
+
+    def unlimited(self, permission: Permission) -> bool:
+        """Whether the token has EVERYTHING of every type: a user/ or system/ ``*`` without filters that no policy bounds."""
+        held = self._unlimited.get(permission)
+        if held is None:
+            held = self._unlimited[permission] = self._is_unlimited(permission)
+        return held
+
+    def with_scope(self, scope: ResourceScope, type: str, permission: Permission) -> Boundary:
+        """What the boundary would be by ``scope`` alone: for hints only, never for a decision."""
+        given = grant(scope, type, permission, self.standing).boundary
+        return given.intersect(self._limit(type, permission))
+
+    def _effective_scopes(self) -> tuple[ResourceScope, ...]:
+        if self.client is None:
+            return ()
+        return self.client.pin if self.client.pin is not None else self.principal.scopes.resources
+
+    def _judged(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
+        held = self._grants.get((type, permission))
+        if held is None:
+            held = self._grants[type, permission] = self._judge(type, permission)
+        return held
+
+    def _judge(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
+        if type not in self.policy.vocabulary.types:
+            return NOTHING, ()
+        if self.principal.anonymous:
+            return self._public(type, permission)
+        if self.client is None:
+            return NOTHING, (Ground("client", self.principal.client_id or "", "denies", "the policy names neither this client nor '*'"),)
+        grants = [grant(scope, type, permission, self.standing) for scope in self.scopes]
+        boundary = _union(grants)
+        limit = self._limit(type, permission)
+        limited = boundary.intersect(limit)
+        return limited, (*self._client_grounds(limit), *(given.ground for given in grants), *self._malformed())
+
+    def _public(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
+        """Public interactions count as bounded (semantics 11): the whole type, never EVERYTHING."""
+        for rule in self.policy.public:
+            if rule.type == type and _PUBLIC.get(rule.interaction) is permission:
+                region = Region(sources=(f"public {rule.interaction} {type}",))
+                return Boundary.of([region]), (Ground("public", f"{rule.interaction} {type}", "grants", "needs no token"),)
+        return NOTHING, ()
+
+    def _limit(self, type: str, permission: Permission) -> Boundary:
+        if self.client is None:
+            return NOTHING
+        if self.client.limit is None:
+            return everything()
+        return _union(grant(s, type, permission, self.standing.for_limits()) for s in self.client.limit)
+
+    def _client_grounds(self, limit: Boundary) -> tuple[Ground, ...]:
+        name = self.principal.client_id or ""
+        grounds: tuple[Ground, ...] = ()
+        if self.client is not None and self.client.pin is not None:
+            grounds += (Ground("client", name, "limits", "the policy pins this client's scopes: those of the token do not count"),)
+        if not limit.is_everything:
+            grounds += (Ground("client", name, "limits", f"the policy limits this client to: {describe(limit)}"),)
+        return grounds
+
+    def _malformed(self) -> tuple[Ground, ...]:
+        return tuple(Ground("scope", s.text, "ignored", s.reason) for s in self.principal.scopes.malformed)
+
+    def _is_unlimited(self, permission: Permission) -> bool:
+        if self.principal.anonymous or self.client is None:
+            return False
+        if not any(self._opens_all(scope, permission) for scope in self.scopes):
+            return False
+        limit = self.client.limit
+        return limit is None or any(_names_all(scope, permission) and scope.context is not Context.PATIENT for scope in limit)
+
+    def _opens_all(self, scope: ResourceScope, permission: Permission) -> bool:
+        if not _names_all(scope, permission):
+            return False
+        if scope.context is Context.SYSTEM:
+            return self.standing.system
+        return scope.context is Context.USER and self.standing.user == UserRule(UserBound.EVERYTHING)
+
+
+def _names_all(scope: ResourceScope, permission: Permission) -> bool:
+    return scope.type == "*" and not scope.params and permission in scope.permissions
+
+
+def _client_rule(principal: Principal, policy: Policy) -> ClientRule | None:
+    """The client's section, or that of ``"*"``; None where the client is refused. Spec: semantics 3."""
+    if policy.clients is None:
+        return _ANY_CLIENT
+    named = policy.clients.get(principal.client_id) if principal.client_id is not None else None
+    return named if named is not None else policy.clients.get("*")
+
+
+def _union(grants: Iterable[Grant]) -> Boundary:
+    boundary = NOTHING
+    for given in grants:
+        boundary = boundary.union(given.boundary)
+    return boundary

@@ -1,0 +1,107 @@
+"""The decision. Spec: semantics 10, order of judgement; the shell calls the same two functions that ``explain`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from smart_gateway.errors import NotSupported
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.hints import missing_scope
+from smart_gateway.policy.localising import local_pairs
+from smart_gateway.policy.model import Policy
+from smart_gateway.policy.plan import (
+    AnswerRule,
+    Capability,
+    Decision,
+    Denial,
+    Deny,
+    Permit,
+    Plan,
+    ProtectedResource,
+    SmartConfiguration,
+    Stream,
+    UpstreamRequest,
+)
+from smart_gateway.policy.reading import plan_read
+from smart_gateway.policy.requirements import DISCOVERY, NOT_JUDGED, REQUIRED
+from smart_gateway.policy.searching import plan_page, plan_search
+from smart_gateway.policy.writing import plan_create, plan_delete, plan_update
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.scopes.permissions import Permission
+
+_NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
+_NO_OPERATION = Denial("operation-not-opened", "No policy opens this operation.")
+_FOREIGN_PAGE = Denial("foreign-page", "This paging link was not given by this gateway to this token.")
+
+
+def is_public(request: FhirRequest, policy: Policy) -> bool:
+    """Whether the request needs no token: discovery, and what the policy lists (semantics 11)."""
+    if request.interaction in DISCOVERY:
+        return True
+    return any(rule.interaction is request.interaction and rule.type == request.type for rule in policy.public)
+
+
+def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
+    """Judges the permission on the types that the path names; None where the decision goes on. Read no body before this."""
+    if request.interaction in DISCOVERY:
+        return None
+    if access.client is None and not access.principal.anonymous:
+        return Deny(403, (_NO_CLIENT,))
+    if request.interaction is Interaction.OPERATION:
+        return Deny(403, (_NO_OPERATION,))
+    permission = REQUIRED.get(request.interaction)
+    if permission is None or request.type is None:
+        return None
+    return _require(request, access, request.type, permission)
+
+
+def authorize(request: FhirRequest, access: Access) -> Decision:
+    """The whole decision on one request whose parameters are complete (a POST ``_search`` with its form).
+
+    Raises RequestError subclasses for parameters and media types that are broken, unknown or not supported.
+    """
+    denied = authorize_types(request, access)
+    if denied is not None:
+        return denied
+    if request.interaction in NOT_JUDGED or (request.compartment is not None and request.type is None):
+        raise NotSupported("This interaction is not supported by this version of the gateway.")
+    return _PLANNERS[request.interaction](request, access)
+
+
+def _require(request: FhirRequest, access: Access, type: str, permission: Permission) -> Deny | None:
+    if not access.boundary(type, permission).is_nothing:
+        return None
+    grounds = access.grounds(type, permission)
+    text = f"The token grants no permission '{permission.letters}' on {type}."
+    return Deny(403, (Denial("insufficient-scope", text),), missing_scope(request, access, type, permission), grounds)
+
+
+def _plan_system_search(request: FhirRequest, access: Access) -> Decision:
+    """Open to tokens without any bound (the upstream's own paging links come here); for others not judged yet."""
+    if access.unlimited(Permission.SEARCH):
+        return Permit(Plan(Stream(), UpstreamRequest("GET", (), local_pairs(request, access.policy))))
+    if any(parameter.name.startswith("_getpages") for parameter in request.parameters):
+        return Deny(403, (_FOREIGN_PAGE,))
+    raise NotSupported("A search over all types is not supported under a bounded token by this version.")
+
+
+def _discovery(rule: AnswerRule, *path: str) -> Callable[[FhirRequest, Access], Decision]:
+    upstream = UpstreamRequest("GET", path) if path else None
+    return lambda _request, _access: Permit(Plan(rule, upstream))
+
+
+_PLANNERS: Mapping[Interaction, Callable[[FhirRequest, Access], Decision]] = {
+    Interaction.READ: plan_read,
+    Interaction.VREAD: plan_read,
+    Interaction.SEARCH_TYPE: plan_search,
+    Interaction.SEARCH_COMPARTMENT: plan_search,
+    Interaction.SEARCH_SYSTEM: _plan_system_search,
+    Interaction.PAGE: plan_page,
+    Interaction.CREATE: plan_create,
+    Interaction.UPDATE: plan_update,
+    Interaction.DELETE: plan_delete,
+    Interaction.CAPABILITIES: _discovery(Capability(), "metadata"),
+    Interaction.SMART_CONFIGURATION: _discovery(SmartConfiguration()),
+    Interaction.PROTECTED_RESOURCE: _discovery(ProtectedResource()),
+}

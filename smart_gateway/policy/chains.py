@@ -1,0 +1,81 @@
+"""Chained parameters and ``_has``: they select by other resources, so each of those types must be open without bounds.
+
+A match tells about the linked resource, even when it is not returned. Spec: semantics 4; FHIR R4 search.html 3.1.1.5.6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
+from smart_gateway.policy.plan import Denial
+from smart_gateway.policy.verdicts import Keep, Refuse, Search, Verdict, malformed_parameter
+from smart_gateway.request.model import QueryParameter
+from smart_gateway.scopes.permissions import Permission
+
+_LINK = re.compile(r"([A-Za-z_][A-Za-z0-9_\-]*)(?::([A-Za-z\-]+))?")
+
+
+def judge_chain(parameter: QueryParameter, search: Search) -> Verdict:
+    """``subject:Patient.name=x``, with any number of links."""
+    head = parameter.name if parameter.modifier is None else f"{parameter.name}:{parameter.modifier}"
+    return _open_all(parameter, search, frozenset(_chained({search.type}, (head, *parameter.chain), parameter, search)))
+
+
+def judge_has(parameter: QueryParameter, search: Search) -> Verdict:
+    """``_has:Observation:patient:code=x``, nested too."""
+    return _open_all(parameter, search, frozenset(_reversed(parameter.key.removeprefix("_has:"), parameter, search)))
+
+
+def _open_all(parameter: QueryParameter, search: Search, types: frozenset[str]) -> Verdict:
+    closed = sorted(type for type in types if not search.access.boundary(type, Permission.SEARCH).is_everything)
+    if not closed:
+        return Keep(parameter.key, parameter.value)
+    text = f"The search would select by {', '.join(closed)}, which this token may not search without bounds."
+    unheld = [type for type in closed if search.access.boundary(type, Permission.SEARCH).is_nothing]
+    missing = tuple(m for type in unheld for m in search.missing(type)) if unheld == closed else ()
+    return Refuse(Denial("chain-not-allowed", text, f"http.{parameter.key}"), missing)
+
+
+def _chained(types: Iterable[str], links: tuple[str, ...], parameter: QueryParameter, search: Search) -> Iterator[str]:
+    """All types that a chain steps into."""
+    if len(links) == 1:
+        return
+    found = [target for type in types for target in _step(type, links[0], parameter, search)]
+    if not found:
+        raise malformed_parameter(parameter, "The chain has a link that is no reference parameter.")
+    yield from found
+    yield from _chained(dict.fromkeys(found), links[1:], parameter, search)
+
+
+def _step(type: str, link: str, parameter: QueryParameter, search: Search) -> Iterator[str]:
+    match = _LINK.fullmatch(link)
+    if match is None:
+        raise malformed_parameter(parameter, "The chain has a malformed link.")
+    known = search.vocabulary.parameter(type, match[1])
+    if known is None or known.kind is not ParameterKind.REFERENCE:
+        return
+    if match[2] is None:
+        yield from targets(known, search)
+    elif match[2] in search.vocabulary.types:
+        yield match[2]
+
+
+def targets(known: SearchParameter, search: Search) -> frozenset[str]:
+    """The types that a reference parameter may lead to; a parameter that names none may lead anywhere."""
+    return (known.targets & search.vocabulary.types) or search.vocabulary.types
+
+
+def _reversed(text: str, parameter: QueryParameter, search: Search) -> Iterator[str]:
+    """``Type:reference:rest``; ``rest`` is a parameter of Type, perhaps chained, or again ``_has:...``."""
+    type, _, after = text.partition(":")
+    reference, _, rest = after.partition(":")
+    known = search.vocabulary.parameter(type, reference) if type in search.vocabulary.types else None
+    if known is None or known.kind is not ParameterKind.REFERENCE or not rest:
+        raise malformed_parameter(parameter, "_has is Type:reference:parameter with a known type and reference parameter.")
+    yield type
+    if rest.startswith("_has:"):
+        yield from _reversed(rest.removeprefix("_has:"), parameter, search)
+    else:
+        yield from _chained({type}, tuple(rest.split(".")), parameter, search)

@@ -1,0 +1,58 @@
+"""Which scope would help: given only where the client could have it and the user's own boundary would allow it (semantics 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smart_gateway.boundary.describing import smallest_scope
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import Missing
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.scopes.permissions import Permission
+from smart_gateway.scopes.scope import Context, ResourceScope
+
+
+def missing_scope(request: FhirRequest, access: Access, type: str, permission: Permission) -> tuple[Missing, ...]:
+    """The one smallest scope that would give ``permission`` on ``type``; empty where none would help this request."""
+    if access.client is None or access.client.pin is not None or access.principal.anonymous:
+        return ()
+    for context in _contexts(access):
+        for scope in _obtainable(access, context, type, permission):
+            if _would_help(request, access, scope, type, permission):
+                return (Missing(scope.text, type, permission),)
+    return ()
+
+
+def _contexts(access: Access) -> tuple[Context, ...]:
+    """The contexts of the token's own scopes; without any, those that its launch context speaks for."""
+    used = {scope.context for scope in access.principal.scopes.resources}
+    if used:
+        return tuple(context for context in Context if context in used)
+    principal = access.principal
+    contexts = [Context.PATIENT] if principal.patient is not None else []
+    contexts += [Context.USER] if principal.fhir_user is not None else []
+    return tuple(contexts) or (Context.SYSTEM,)
+
+
+def _obtainable(access: Access, context: Context, type: str, permission: Permission) -> Iterator[ResourceScope]:
+    """The scopes that the client could ask for: any, or what it is registered for where registrations are known."""
+    syntax = access.principal.scopes.syntax
+    registered = access.client.registered_scopes if access.client is not None else None
+    if registered is None:
+        yield smallest_scope(context, type, permission, syntax)
+        return
+    fitting = [s for s in registered if s.context is context and s.type in (type, "*") and permission in s.permissions]
+    for scope in sorted(fitting, key=lambda s: len(s.params)):
+        yield smallest_scope(context, type, permission, syntax, scope.params)
+
+
+def _would_help(request: FhirRequest, access: Access, scope: ResourceScope, type: str, permission: Permission) -> bool:
+    boundary = access.with_scope(scope, type, permission)
+    if boundary.is_nothing:
+        return False
+    if request.id is not None and request.type == type and not access.matcher.could_hold(boundary, type, request.id):
+        return False
+    asked = request.compartment
+    if asked is None or boundary.is_everything:
+        return True
+    return any(all(c.type != asked.type or asked.id in c.ids for c in region.compartments) for region in boundary.regions)

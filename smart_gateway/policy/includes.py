@@ -1,0 +1,43 @@
+"""``_include`` and ``_revinclude``: what no scope can read is not asked for; what arrives is judged by its own type (semantics 4)."""
+
+from __future__ import annotations
+
+from smart_gateway.fhir.vocabulary import ParameterKind
+from smart_gateway.policy.chains import targets
+from smart_gateway.policy.verdicts import Drop, Keep, Search, Verdict, malformed_parameter
+from smart_gateway.request.model import QueryParameter
+
+_MODIFIERS = frozenset({None, "iterate", "recurse"})
+
+
+def judge_include(parameter: QueryParameter, search: Search) -> Verdict:
+    """``Source:parameter[:Target]`` or a wildcard."""
+    if parameter.modifier not in _MODIFIERS or parameter.chain:
+        raise malformed_parameter(parameter, f"{parameter.name} takes the modifier iterate only.")
+    if parameter.value == "*":
+        return Keep(parameter.key, "*")
+    source, code, target = _parts(parameter, search)
+    wanted = _wanted(parameter, search, source, code, target)
+    if any(not search.access.readable(type).is_nothing for type in wanted):
+        return Keep(parameter.key, parameter.value)
+    return Drop(f"{parameter.name}={parameter.value} is not sent: no scope can read what it includes")
+
+
+def _parts(parameter: QueryParameter, search: Search) -> tuple[str, str, str | None]:
+    parts = parameter.value.split(":")
+    known = search.vocabulary.types
+    if len(parts) not in (2, 3) or parts[0] not in known or (len(parts) == 3 and parts[2] not in known):
+        raise malformed_parameter(parameter, f"{parameter.name} is Source:parameter, perhaps with :Target, or '*'.")
+    return parts[0], parts[1], parts[2] if len(parts) == 3 else None
+
+
+def _wanted(parameter: QueryParameter, search: Search, source: str, code: str, target: str | None) -> frozenset[str]:
+    """The types that the include could add."""
+    known = search.vocabulary.parameter(source, code)
+    if code != "*" and (known is None or known.kind is not ParameterKind.REFERENCE):
+        raise malformed_parameter(parameter, f"{parameter.name} names no reference parameter of its source type.")
+    if parameter.name == "_revinclude":
+        return frozenset({source})
+    if target is not None:
+        return frozenset({target})
+    return targets(known, search) if known is not None else search.vocabulary.types

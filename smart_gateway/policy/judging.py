@@ -1,0 +1,135 @@
+"""Judges the parameters of a bounded search, one by one (semantics 4): kept, dropped, or the reason for a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.errors import RequestError
+from smart_gateway.fhir.references import parse_reference
+from smart_gateway.fhir.search_values import split_values
+from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.chains import judge_chain, judge_has
+from smart_gateway.policy.controls import CONTROLS
+from smart_gateway.policy.includes import judge_include
+from smart_gateway.policy.localising import local_value
+from smart_gateway.policy.modifiers import MODIFIERS
+from smart_gateway.policy.owners import Owners
+from smart_gateway.policy.plan import Denial, Missing
+from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, unknown_parameter
+from smart_gateway.request.model import FhirRequest, QueryParameter
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict on all parameters. ``pairs`` go upstream; ``foreign``: nobody but others was asked for."""
+
+    pairs: tuple[tuple[str, str], ...]
+    denials: tuple[Denial, ...]
+    missing: tuple[Missing, ...]
+    notes: tuple[str, ...]
+    foreign: bool
+    count_only: bool
+    added_elements: tuple[str, ...]
+
+
+def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owners, *, exact: bool) -> Judgement:
+    """Every parameter of ``request``; raises RequestError for those that are unknown or broken."""
+    search = Search(request, access, boundary, exact)
+    verdicts = [_judge_one(parameter, search, owners) for parameter in request.parameters]
+    refused = [v for v in verdicts if isinstance(v, Refuse)]
+    elements = search.elements()
+    return Judgement(
+        pairs=(*((v.key, v.value) for v in verdicts if isinstance(v, Keep)), *elements.pairs),
+        denials=tuple(dict.fromkeys(v.denial for v in refused)),
+        missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
+        notes=tuple(v.note for v in verdicts if isinstance(v, Drop) and v.note),
+        foreign=_foreign in verdicts,
+        count_only=any(p.key == "_summary" and p.value == "count" for p in request.parameters),
+        added_elements=elements.added,
+    )
+
+
+_foreign = Drop("nobody but others is asked for")
+
+_SPECIAL: Mapping[str, Callable[[QueryParameter, Search], Verdict]] = {
+    **CONTROLS,
+    "_include": judge_include,
+    "_revinclude": judge_include,
+    "_has": judge_has,
+}
+
+
+def _judge_one(parameter: QueryParameter, search: Search, owners: Owners) -> Verdict:
+    special = _SPECIAL.get(parameter.name)
+    if special is not None:
+        return special(parameter, search)
+    known = search.vocabulary.parameter(search.type, parameter.name)
+    if known is None:
+        return _judge_custom(parameter, search)
+    if parameter.chain:
+        return judge_chain(parameter, search)
+    _check_modifier(parameter, known)
+    if known.kind is ParameterKind.REFERENCE or parameter.name == "_id":
+        return _judge_reference(parameter, known, search, owners)
+    return Keep(parameter.key, parameter.value)
+
+
+def _judge_custom(parameter: QueryParameter, search: Search) -> Verdict:
+    """A parameter that FHIR does not define but the upstream's CapabilityStatement names: plain values only."""
+    if parameter.name.startswith("_") or parameter.chain or parameter.modifier is not None:
+        raise unknown_parameter(parameter, search.type)
+    if search.access.policy.capabilities.parameters is None or not search.supports(parameter.name):
+        raise unknown_parameter(parameter, search.type)
+    return Keep(parameter.key, parameter.value)
+
+
+def _check_modifier(parameter: QueryParameter, known: SearchParameter) -> None:
+    """Unknown modifiers may mean anything to the upstream (semantics 0.2)."""
+    modifier = parameter.modifier
+    if modifier is None or modifier in MODIFIERS[known.kind]:
+        return
+    if known.kind is ParameterKind.REFERENCE and modifier in known.targets:
+        return
+    raise RequestError(
+        "A modifier that FHIR does not define for this parameter is refused under a bounded token.",
+        reason="unknown-modifier",
+        expression=f"http.{parameter.key}",
+    )
+
+
+def _judge_reference(parameter: QueryParameter, known: SearchParameter, search: Search, owners: Owners) -> Verdict:
+    """Values that name other owners than the boundary's are taken out; where nothing else was asked for, the search is foreign."""
+    if parameter.modifier is not None and parameter.modifier not in known.targets:
+        return Keep(parameter.key, parameter.value)
+    bases = search.access.policy.bases
+    values = split_values(parameter.value)
+    owner = next((type for type in owners.ids if _names_owner(parameter.name, type, known, search)), None)
+    if owner is None:
+        return Keep(parameter.key, ",".join(local_value(value, bases) for value in values))
+    kept = [value for value in values if not _names_other(value, parameter, owner, owners, search)]
+    if not kept:
+        return _foreign
+    return Keep(parameter.key, ",".join(local_value(value, bases) for value in kept))
+
+
+def _names_owner(name: str, owner: str, known: SearchParameter, search: Search) -> bool:
+    """Whether the parameter asks for whom a resource belongs to: an inclusion parameter, or ``patient`` beside one."""
+    if search.type == owner:
+        return name == "_id"
+    if known.kind is not ParameterKind.REFERENCE or owner not in known.targets:
+        return False
+    return name in search.access.policy.rules.inclusion(owner, search.type) or name == owner.lower()
+
+
+def _names_other(value: str, parameter: QueryParameter, owner: str, owners: Owners, search: Search) -> bool:
+    if parameter.name == "_id":
+        return owners.excludes(owner, value)
+    reference = parse_reference(value, search.access.policy.bases)
+    if reference is not None:
+        return owners.excludes(reference.type, reference.id) if reference.type == owner else False
+    bare = "/" not in value and ":" not in value
+    typed = parameter.modifier
+    return bare and typed in (None, owner) and owners.excludes(owner, value)

@@ -1,0 +1,70 @@
+"""The plan for read and vread."""
+
+from __future__ import annotations
+
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.errors import NotAcceptable, RequestError
+from smart_gateway.policy.absence import absent
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import CheckResource, Decision, Permit, Plan, Stream, UpstreamRequest
+from smart_gateway.policy.summaries import hides_check
+from smart_gateway.policy.wording import check_sentence
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.scopes.permissions import Permission
+
+JUDGED_MEDIA = frozenset({"json", "any"})
+
+
+def plan_read(request: FhirRequest, access: Access) -> Decision:
+    """Streams under EVERYTHING; else the answer is fetched, checked and only then sent. Spec: semantics 5."""
+    assert request.type is not None
+    assert request.id is not None
+    boundary = access.boundary(request.type, Permission.READ)
+    grounds = access.grounds(request.type, Permission.READ)
+    path = (request.type, request.id) if request.version is None else (request.type, request.id, "_history", request.version)
+    if boundary.is_everything:
+        upstream = UpstreamRequest("GET", path, tuple((p.key, p.value) for p in request.parameters if p.name != "_format"))
+        return Permit(Plan(Stream(), upstream), grounds)
+    if not access.matcher.could_hold(boundary, request.type, request.id):
+        return absent(access.policy, grounds)
+    require_judged_media(request)
+    query = _bounded_query(request, access, boundary)
+    rule = CheckResource(request.type, request.id, boundary, request.version)
+    check = f"{request.type}/{request.id} {check_sentence(boundary)}, else it looks absent"
+    return Permit(Plan(rule, UpstreamRequest("GET", path, query), checks=(check,)), grounds)
+
+
+def require_judged_media(request: FhirRequest) -> None:
+    """Under a bound only FHIR JSON can be judged (semantics 0.3)."""
+    if request.preferences.media not in JUDGED_MEDIA:
+        raise NotAcceptable("Under this token the answer must be checked, and only FHIR JSON can be: ask for application/fhir+json.")
+
+
+def _bounded_query(request: FhirRequest, access: Access, boundary: Boundary) -> tuple[tuple[str, str], ...]:
+    """What goes along with a bounded read. ``_elements`` is a wish that a server need not grant (FHIR R4 search.html
+    3.1.1.5.9): it is not sent, so that the check sees the whole resource."""
+    kept = []
+    for parameter in request.parameters:
+        match parameter.key:
+            case "_format" | "_pretty" | "_elements":
+                continue
+            case "_summary" if not _summary_hides(parameter.value, request, access, boundary):
+                kept.append((parameter.key, parameter.value))
+            case _:
+                raise RequestError(
+                    "A read under a bounded token takes only _format, _pretty, _elements and _summary.",
+                    reason="unknown-parameter",
+                    expression=f"http.{parameter.key}",
+                )
+    return tuple(kept)
+
+
+def _summary_hides(value: str, request: FhirRequest, access: Access, boundary: Boundary) -> bool:
+    assert request.type is not None
+    if value == "count" or hides_check(value, access.matcher.members_read(boundary, request.type)):
+        raise RequestError(
+            "This _summary would hide what must be checked, or is no summary of one resource.",
+            reason="summary-refused",
+            expression="http._summary",
+        )
+    return False

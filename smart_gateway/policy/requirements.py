@@ -1,0 +1,37 @@
+"""The table interaction -> permission, and what is judged how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.scopes.permissions import Permission
+
+# The permission that an interaction needs on the type that its path names. Spec: semantics 4, 5, 6 and 7.
+REQUIRED: Mapping[Interaction, Permission] = {
+    Interaction.READ: Permission.READ,
+    Interaction.VREAD: Permission.READ,
+    Interaction.HISTORY_INSTANCE: Permission.READ,
+    Interaction.HISTORY_TYPE: Permission.SEARCH,
+    Interaction.SEARCH_TYPE: Permission.SEARCH,
+    Interaction.SEARCH_COMPARTMENT: Permission.SEARCH,
+    Interaction.PAGE: Permission.SEARCH,
+    Interaction.CREATE: Permission.CREATE,
+    Interaction.UPDATE: Permission.UPDATE,
+    Interaction.PATCH: Permission.UPDATE,
+    Interaction.DELETE: Permission.DELETE,
+}
+
+# Discovery needs no token (semantics 11).
+DISCOVERY = frozenset({Interaction.CAPABILITIES, Interaction.SMART_CONFIGURATION, Interaction.PROTECTED_RESOURCE})
+
+# Not judged by this version, hence refused for every token.
+NOT_JUDGED = frozenset(
+    {
+        Interaction.PATCH,
+        Interaction.HISTORY_INSTANCE,
+        Interaction.HISTORY_TYPE,
+        Interaction.HISTORY_SYSTEM,
+        Interaction.BATCH,
+    }
+)

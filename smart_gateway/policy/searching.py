@@ -1,0 +1,137 @@
+"""The plan for a type or compartment search (semantics 4): judge every parameter, narrow, and check what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.boundary.narrowing import Narrower, Narrowing
+from smart_gateway.errors import NotSupported, UnknownPath
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.judging import Judgement, judge
+from smart_gateway.policy.localising import local_pairs
+from smart_gateway.policy.owners import Owners
+from smart_gateway.policy.plan import CheckSearchset, Decision, Denial, Deny, EmptySearchset, Permit, Plan, Stream, UpstreamRequest
+from smart_gateway.policy.reading import require_judged_media
+from smart_gateway.policy.wording import check_sentence
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.scopes.permissions import Permission
+
+_FOREIGN = Denial("foreign-patient", "The search asks for a record that is not the one this token is bound to.")
+_ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Location:
+    """Where to ask: the path, and the parameters that stand for a compartment in the client's path."""
+
+    path: tuple[str, ...]
+    parameters: Pairs = ()
+
+
+def plan_search(request: FhirRequest, access: Access) -> Decision:
+    """A search on ``request.type``, by GET or POST, in a compartment or not."""
+    assert request.type is not None
+    grounds = access.grounds(request.type, Permission.SEARCH)
+    if request.preferences.respond_async:
+        return Deny(403, (_ASYNC,), grounds=grounds)
+    narrower = _narrower(access)
+    location = _location(request, access, narrower)
+    if access.unlimited(Permission.SEARCH):
+        pairs = (*local_pairs(request, access.policy), *location.parameters)
+        return Permit(Plan(Stream(), _upstream(request, location.path, pairs)), grounds)
+    require_judged_media(request)
+    boundary = access.boundary(request.type, Permission.SEARCH)
+    owners = Owners.of(boundary)
+    if _foreign_compartment(request, owners):
+        return _foreign(request, access)
+    return _bounded(request, access, boundary, owners, narrower, location)
+
+
+def plan_page(request: FhirRequest, access: Access) -> Decision:
+    """A sealed paging link: the shell opens it; its answer is judged as every searchset of this type."""
+    assert request.type is not None
+    require_judged_media(request)
+    boundary = access.boundary(request.type, Permission.SEARCH)
+    check = f"the link was given to this token; every {request.type} in the answer {check_sentence(boundary)}"
+    rule = CheckSearchset(request.type, boundary, exact=False)
+    return Permit(Plan(rule, checks=(check,)), access.grounds(request.type, Permission.SEARCH))
+
+
+def _bounded(request: FhirRequest, access: Access, boundary: Boundary, owners: Owners, narrower: Narrower, location: _Location) -> Decision:
+    assert request.type is not None
+    narrowing = narrower.narrow(boundary, request.type)
+    judgement = judge(request, access, boundary, owners, exact=narrowing.exact)
+    grounds = access.grounds(request.type, Permission.SEARCH)
+    if judgement.denials:
+        return Deny(403, judgement.denials, judgement.missing, grounds)
+    if judgement.foreign:
+        return _foreign(request, access)
+    location, narrowing = _by_path(request, access, boundary, location, narrowing)
+    pairs = tuple(dict.fromkeys((*judgement.pairs, *location.parameters, *narrowing.parameters)))
+    rule = CheckSearchset(request.type, boundary, narrowing.exact, judgement.count_only, judgement.added_elements)
+    return Permit(Plan(rule, _upstream(request, location.path, pairs), checks=_checks(request, boundary, judgement)), grounds)
+
+
+def _narrower(access: Access) -> Narrower:
+    policy = access.policy
+    return Narrower(policy.vocabulary, policy.rules, lambda type, code: policy.capabilities.supports(type, code, policy.vocabulary))
+
+
+def _location(request: FhirRequest, access: Access, narrower: Narrower) -> _Location:
+    """The client's own compartment search works on every upstream: by its path, or by the preferred inclusion parameter."""
+    assert request.type is not None
+    asked = request.compartment
+    if asked is None:
+        return _Location((request.type,))
+    if not access.policy.rules.covers(asked.type, request.type):
+        raise UnknownPath(f"{request.type} is in no {asked.type} compartment.")
+    if access.policy.compartment_search == "compartment":
+        return _Location((asked.type, asked.id, request.type))
+    code = narrower.compartment_parameter(asked.type, request.type)
+    if code is None:
+        raise NotSupported(f"The FHIR server has no search parameter for the {asked.type} compartment of {request.type}.")
+    return _Location((request.type,), ((code, asked.id if code == "_id" else str(asked)),))
+
+
+def _by_path(
+    request: FhirRequest, access: Access, boundary: Boundary, location: _Location, narrowing: Narrowing
+) -> tuple[_Location, Narrowing]:
+    """On upstreams with compartment search, one owner for all regions goes into the path, and out of the parameters."""
+    assert request.type is not None
+    owner = Owners.of(boundary).only(request.type)
+    if access.policy.compartment_search != "compartment" or owner is None or not access.policy.rules.inclusion(owner.type, request.type):
+        return location, narrowing
+    if request.compartment not in (None, owner):
+        return location, narrowing  # the client's own compartment has the path
+    code = _narrower(access).compartment_parameter(owner.type, request.type)
+    kept = tuple(pair for pair in narrowing.parameters if pair != (code, str(owner)))
+    return _Location((owner.type, owner.id, request.type)), Narrowing(kept, narrowing.exact)
+
+
+def _upstream(request: FhirRequest, path: tuple[str, ...], pairs: Pairs) -> UpstreamRequest:
+    """A POST is forwarded as POST; GET and HEAD as GET."""
+    if request.method == "POST":
+        return UpstreamRequest("POST", (*path, "_search"), form=pairs)
+    return UpstreamRequest("GET", path, pairs)
+
+
+def _foreign_compartment(request: FhirRequest, owners: Owners) -> bool:
+    asked = request.compartment
+    return asked is not None and owners.excludes(asked.type, asked.id)
+
+
+def _foreign(request: FhirRequest, access: Access) -> Decision:
+    """An explicit request for somebody else's record: 403, or an empty searchset where the policy says so."""
+    assert request.type is not None
+    grounds = access.grounds(request.type, Permission.SEARCH)
+    if access.policy.foreign_patient_search == "empty":
+        return Permit(Plan(EmptySearchset(request.type), checks=("another patient is asked for: the answer is empty",)), grounds)
+    return Deny(403, (_FOREIGN,), grounds=grounds)
+
+
+def _checks(request: FhirRequest, boundary: Boundary, judgement: Judgement) -> tuple[str, ...]:
+    first = f"every {request.type} in the answer {check_sentence(boundary)}"
+    return (first, "every other resource in the answer is one that the token may read or search", *judgement.notes)

@@ -1,0 +1,104 @@
+"""What can be said of one parameter of a bounded search, and what its judges know of the search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.errors import RequestError
+from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.hints import missing_scope
+from smart_gateway.policy.plan import Denial, Missing
+from smart_gateway.request.model import FhirRequest, QueryParameter
+from smart_gateway.scopes.permissions import Permission
+
+_ALWAYS = frozenset({"resourceType", "id", "meta"})
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Goes upstream as this pair."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Does not go upstream; ``note`` says so in ``explain``, empty where nothing is lost."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The search is refused for this."""
+
+    denial: Denial
+    missing: tuple[Missing, ...] = ()
+
+
+Verdict = Keep | Drop | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """``_elements`` as sent, and what was added to it for the check."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    added: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One bounded search: what every judge of a parameter may look at. ``exact``: the narrowed query returns nothing outside."""
+
+    request: FhirRequest
+    access: Access
+    boundary: Boundary
+    exact: bool
+
+    @property
+    def type(self) -> str:
+        assert self.request.type is not None
+        return self.request.type
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.access.policy.vocabulary
+
+    def supports(self, code: str) -> bool:
+        """Whether the upstream's CapabilityStatement has ``code`` on the searched type."""
+        return self.access.policy.capabilities.supports(self.type, code, self.vocabulary)
+
+    def members_read(self) -> frozenset[str] | None:
+        """The top-level members that the check of a match looks at; None: all."""
+        return self.access.matcher.members_read(self.boundary, self.type)
+
+    def missing(self, type: str) -> tuple[Missing, ...]:
+        """The scope that would let this token search ``type``, where one would."""
+        return missing_scope(self.request, self.access, type, Permission.SEARCH)
+
+    def elements(self) -> Elements:
+        """The client's ``_elements`` with those that the check needs; without ``_elements``, or where all are needed, nothing."""
+        wished = [name for p in self.request.parameters if p.key == "_elements" for name in p.value.split(",")]
+        needed = self.members_read()
+        if not wished or needed is None:
+            return Elements()
+        added = tuple(sorted(needed - _ALWAYS - {name.removeprefix(f"{self.type}.") for name in wished}))
+        return Elements((("_elements", ",".join((*wished, *added))),), added)
+
+
+def unknown_parameter(parameter: QueryParameter, type: str) -> RequestError:
+    """The 400 for a parameter that neither FHIR nor the upstream knows."""
+    return RequestError(
+        f"Not a search parameter that is known for {type}: refused under a bounded token.",
+        reason="unknown-parameter",
+        expression=f"http.{parameter.key}",
+    )
+
+
+def malformed_parameter(parameter: QueryParameter, what: str) -> RequestError:
+    """The 400 for a parameter whose value cannot be read."""
+    return RequestError(what, reason="malformed-parameter", expression=f"http.{parameter.key}")

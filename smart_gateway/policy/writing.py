@@ -1,0 +1,139 @@
+"""The plans for create, update and delete by id (semantics 6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.errors import NotSupported, RequestError
+from smart_gateway.fhir.media import is_fhir
+from smart_gateway.policy.absence import absent
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import AnswerRule, AnswerToWrite, BodyCheck, Decision, Permit, Plan, StoredCheck, Stream, UpstreamRequest
+from smart_gateway.policy.wording import check_sentence
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.scopes.permissions import Permission
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HARMLESS = frozenset({"_format", "_pretty"})
+
+
+def plan_create(request: FhirRequest, access: Access) -> Decision:
+    """The body must lie inside; the server chooses the id."""
+    type = _type(request)
+    if request.preferences.if_none_exist is not None:
+        raise NotSupported("Conditional create is not supported by this version.")
+    _refuse_parameters(request)
+    boundary = access.boundary(type, Permission.CREATE)
+    answer = _answer(access, type, None)
+    plan = Plan(
+        answer,
+        UpstreamRequest("POST", (type,), headers=_prefer(request, answer)),
+        body=_body(request, boundary, None),
+        checks=_body_checks(boundary, type),
+    )
+    return Permit(plan, access.grounds(type, Permission.CREATE))
+
+
+def plan_update(request: FhirRequest, access: Access) -> Decision:
+    """Stored version and body must both lie inside; nothing changes between check and write."""
+    type, id = _type(request), _id(request)
+    _refuse_parameters(request)
+    boundary = access.boundary(type, Permission.UPDATE)
+    grounds = access.grounds(type, Permission.UPDATE)
+    if not access.matcher.could_hold(boundary, type, id):
+        return absent(access.policy, grounds)
+    answer = _answer(access, type, id)
+    plan = Plan(
+        answer,
+        UpstreamRequest("PUT", (type, id), headers=(*_prefer(request, answer), *_conditions(request, boundary))),
+        stored=_stored(request, boundary, create_allowed=_may_create(access, id)),
+        body=_body(request, boundary, id),
+        checks=(*_stored_checks(boundary, type, id), *_body_checks(boundary, type)),
+    )
+    return Permit(plan, grounds)
+
+
+def plan_delete(request: FhirRequest, access: Access) -> Decision:
+    """The stored version must lie inside; the answer has no body."""
+    type, id = _type(request), _id(request)
+    _refuse_parameters(request)
+    boundary = access.boundary(type, Permission.DELETE)
+    grounds = access.grounds(type, Permission.DELETE)
+    if not access.matcher.could_hold(boundary, type, id):
+        return absent(access.policy, grounds)
+    answer = _answer(access, type, id)
+    upstream = UpstreamRequest("DELETE", (type, id), headers=_conditions(request, boundary))
+    plan = Plan(answer, upstream, stored=_stored(request, boundary, create_allowed=False), checks=_stored_checks(boundary, type, id))
+    return Permit(plan, grounds)
+
+
+def _type(request: FhirRequest) -> str:
+    assert request.type is not None
+    return request.type
+
+
+def _id(request: FhirRequest) -> str:
+    if request.id is None:
+        raise NotSupported("Conditional update and delete are not supported by this version: name the resource by its id.")
+    return request.id
+
+
+def _refuse_parameters(request: FhirRequest) -> None:
+    """Parameters of a write steer the server (``_cascade``, ``_expunge``): none passes, whoever asks."""
+    for parameter in request.parameters:
+        if parameter.key not in _HARMLESS:
+            raise RequestError(
+                "A write takes no parameters but _format and _pretty.", reason="unknown-parameter", expression=f"http.{parameter.key}"
+            )
+
+
+def _may_create(access: Access, id: str) -> bool:
+    choice: Mapping[str, bool] = {"never": False, "uuid_only": _UUID.fullmatch(id) is not None, "always": True}
+    return choice[access.policy.update_as_create]
+
+
+def _stored(request: FhirRequest, boundary: Boundary, *, create_allowed: bool) -> StoredCheck | None:
+    if boundary.is_everything:
+        return None
+    if request.preferences.if_none_match is not None:
+        raise NotSupported("If-None-Match on a write is not supported under a bounded token.")
+    return StoredCheck(_type(request), _id(request), boundary, request.preferences.if_match, create_allowed)
+
+
+def _body(request: FhirRequest, boundary: Boundary, id: str | None) -> BodyCheck | None:
+    """Raw content for Binary has no resourceType to read: it passes as it is, under EVERYTHING only."""
+    if request.type == "Binary" and boundary.is_everything and request.content_type is not None and not is_fhir(request.content_type):
+        return None
+    return BodyCheck(_type(request), id, boundary)
+
+
+def _conditions(request: FhirRequest, boundary: Boundary) -> tuple[tuple[str, str], ...]:
+    """The client's own conditions; under a bound the stored version decides instead (the shell sets it)."""
+    if not boundary.is_everything:
+        return ()
+    given = (("If-Match", request.preferences.if_match), ("If-None-Match", request.preferences.if_none_match))
+    return tuple((name, value) for name, value in given if value is not None)
+
+
+def _answer(access: Access, type: str, id: str | None) -> AnswerRule:
+    """Without ``r`` a write's answer is its status, Location and ETag."""
+    readable = access.boundary(type, Permission.READ)
+    return Stream() if readable.is_everything else AnswerToWrite(type, readable, id)
+
+
+def _prefer(request: FhirRequest, answer: AnswerRule) -> tuple[tuple[str, str], ...]:
+    wish = request.preferences.prefer_return
+    if isinstance(answer, AnswerToWrite) and (answer.boundary.is_nothing or wish == "OperationOutcome"):
+        wish = "minimal"
+    return (("Prefer", f"return={wish}"),) if wish is not None else ()
+
+
+def _body_checks(boundary: Boundary, type: str) -> tuple[str, ...]:
+    kind = f"the body is a {type} resource"
+    return (kind,) if boundary.is_everything else (kind, f"the new {type} {check_sentence(boundary)} and names nobody else's record")
+
+
+def _stored_checks(boundary: Boundary, type: str, id: str) -> tuple[str, ...]:
+    return () if boundary.is_everything else (f"the stored {type}/{id} {check_sentence(boundary)}, else it looks absent",)
