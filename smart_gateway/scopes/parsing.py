@@ -35,11 +35,11 @@ _LIKE_RESOURCE = re.compile(r"\W*(?:patient|user|system)/", re.IGNORECASE)
 _LIKE_LENGTH = 64
 _FOREIGN = re.compile(r"[^\x21\x23-\x7e]")
 _TYPE = re.compile(r"[A-Za-z]+|\*")
-_PARAMETER = re.compile(r"[A-Za-z0-9_\-.:]+")
+_PARAMETER = re.compile(r"[A-Za-z0-9_\-.]+(?::[A-Za-z0-9_\-.:]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class _Malformed(ValueError):
+class _MalformedError(ValueError):
     """Carries the reason, one sentence; never leaves this module."""
 
 
@@ -55,7 +55,7 @@ def parse_scope(text: str, *, v1_write: str = "cud") -> Scope:
         return PlainScope(_plain_kind(body), text)
     try:
         return _resource_scope(body, text, v1_write)
-    except _Malformed as reason:
+    except _MalformedError as reason:
         return MalformedScope(text, str(reason))
 
 
@@ -68,17 +68,17 @@ def _plain_kind(body: str) -> ScopeKind:
 def _resource_scope(body: str, text: str, v1_write: str) -> ResourceScope:
     foreign = _FOREIGN.search(body)
     if foreign is not None:
-        raise _Malformed(f"The character U+{ord(foreign[0]):04X} does not belong into a scope; write it percent-encoded in a value.")
+        raise _MalformedError(f"The character U+{ord(foreign[0]):04X} does not belong into a scope; write it percent-encoded in a value.")
     context, _, rest = body.partition("/")
     target, mark, query = rest.partition("?")
     type, _, suffix = target.partition(".")
     if context not in set(Context):
-        raise _Malformed("The context is one of patient, user and system, in lower case.")
+        raise _MalformedError("The context is one of patient, user and system, in lower case.")
     if not _TYPE.fullmatch(type):
-        raise _Malformed("Between the slash and the dot stands a resource type or *.")
+        raise _MalformedError("Between the slash and the dot stands a resource type or *.")
     permissions, syntax = _permissions(suffix, v1_write)
     if mark and syntax is Syntax.V1:
-        raise _Malformed("A v1 scope (.read, .write, .*) takes no search parameters.")
+        raise _MalformedError("A v1 scope (.read, .write, .*) takes no search parameters.")
     return ResourceScope(Context(context), type, permissions, _params(query) if mark else (), syntax, text)
 
 
@@ -87,23 +87,23 @@ def _permissions(suffix: str, v1_write: str) -> tuple[Permission, Syntax]:
     syntax = Syntax.V2 if letters is None else Syntax.V1
     permissions = Permission.of(suffix if letters is None else letters)
     if permissions is None:
-        raise _Malformed("After the dot stand letters of cruds, at least one, in this order and none twice, or read, write or *.")
+        raise _MalformedError("After the dot stand letters of cruds, at least one, in this order and none twice, or read, write or *.")
     return permissions, syntax
 
 
 def _params(query: str) -> tuple[tuple[str, str], ...]:
     if "?" in query:
-        raise _Malformed("A second ? is ambiguous; write it as %3F.")
+        raise _MalformedError("A second ? is ambiguous; write it as %3F.")
     return tuple(_param(item) for item in query.split("&"))
 
 
 def _param(item: str) -> tuple[str, str]:
     raw_name, equals, raw_value = item.partition("=")
     if not equals or not raw_name or not raw_value:
-        raise _Malformed("After the ? stand items param=value joined by &, without an empty item, name or value.")
+        raise _MalformedError("After the ? stand items param=value joined by &, without an empty item, name or value.")
     name, value = _decode(raw_name), _decode(raw_value)
     if not _PARAMETER.fullmatch(name):
-        raise _Malformed("A search parameter's name holds only letters, digits, and _ - . :")
+        raise _MalformedError("A search parameter's name holds only letters, digits and _ - . with its modifier after a colon.")
     return name, value
 
 
@@ -115,13 +115,13 @@ def _decode(text: str) -> str:
     data = bytearray(parts[0].encode())
     for part in parts[1:]:
         if not re.match(r"[0-9A-Fa-f]{2}", part):
-            raise _Malformed("A % is not followed by two hexadecimal digits.")
+            raise _MalformedError("A % is not followed by two hexadecimal digits.")
         data.append(int(part[:2], 16))
         data += part[2:].encode()
     try:
         decoded = data.decode()
     except UnicodeDecodeError:
-        raise _Malformed("The percent-encoded bytes are not UTF-8.") from None
+        raise _MalformedError("The percent-encoded bytes are not UTF-8.") from None
     if _CONTROL.search(decoded):
-        raise _Malformed("A control character is percent-encoded in a parameter.")
+        raise _MalformedError("A control character is percent-encoded in a parameter.")
     return decoded
