@@ -109,7 +109,7 @@ def _bounded(scope: ResourceScope, type: str, permission: Permission, standing: 
 
 
 def _patient_boundary(type: str, permission: Permission, standing: Standing) -> Boundary:
-    """The Patient compartment of the token's patient for ``type``; for shared types, and reads only, the whole type. Spec: semantics 3, 5."""
+    """The Patient compartment of the token's patient for ``type``; for shared types, reads only, the whole type. Spec: semantics 3, 5."""
     patient, policy = standing.principal.patient, standing.policy
     if patient is None:
         raise _Refused("patient/ scopes need a patient in the token")

@@ -7,10 +7,19 @@ gateway knows is a value of this module: ``gateway.enforcement`` matches on them
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.scopes.permissions import Permission
+
+
+_PLAIN = "/:,$*-._~"  # may stand as they are in a query (RFC 3986 section 3.4); `+`, `&`, `=`, `|`, `#` and `%` never do
+
+
+def encode_pairs(pairs: tuple[tuple[str, str], ...]) -> str:
+    """A query or form body from decoded pairs, without any doubt left in it."""
+    return "&".join(f"{quote(name, safe=_PLAIN)}={quote(value, safe=_PLAIN)}" for name, value in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,12 @@ class UpstreamRequest:
     query: tuple[tuple[str, str], ...] = ()
     form: tuple[tuple[str, str], ...] | None = None
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def target(self) -> str:
+        """Path and query, percent-encoded anew from what was parsed (semantics 0.1); ``/`` before the path, no base."""
+        path = "/" + "/".join(quote(segment, safe="$") for segment in self.path)
+        return f"{path}?{encode_pairs(self.query)}" if self.query else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""``smart-gateway explain``: one decision, and why, by the same functions that the running gateway calls."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smart_gateway.errors import DependencyUnavailable, RequestError, SmartGatewayError, TokenError
+from smart_gateway.fhir.references import Bases, is_id, parse_reference
+from smart_gateway.fhir.releases import Release
+from smart_gateway.fhir.vocabulary import load_vocabulary
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.authorize import authorize, authorize_types, is_public
+from smart_gateway.policy.explanation import explain_decision, explain_error
+from smart_gateway.policy.model import Policy, default_additions
+from smart_gateway.policy.plan import Decision, Denial, Deny, Permit
+from smart_gateway.principal import Principal
+from smart_gateway.request.body import read_form, read_resource
+from smart_gateway.request.limits import Limits
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.request.parsing import RequestParser
+from smart_gateway.scopes.reading import read_scopes
+
+_BASES = Bases("http://localhost/fhir", "http://localhost/fhir")
+_USERS = frozenset({"Patient", "Practitioner", "PractitionerRole", "RelatedPerson", "Person"})
+_NO_TOKEN = Denial("token-missing", "The request needs a token.")
+_PERMITTED, _FAILED, _USAGE, _DENIED = 0, 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """What a decision is made under: the policy, how requests are read, and who asks."""
+
+    policy: Policy
+    limits: Limits
+    principal: Principal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of interface.md."""
+    parser.add_argument("method", metavar="METHOD", help="GET, HEAD, POST, PUT, PATCH or DELETE")
+    parser.add_argument("target", metavar="TARGET", help="relative to the FHIR base, such as '/Observation?code=8867-4'")
+    parser.add_argument("--config", type=Path, help="settings; without it an R4 upstream with no client or user rules")
+    parser.add_argument("--token", help="a token, verified by the issuer's keys (needs --config)")
+    parser.add_argument("--scope", default="", help="space-separated scopes of an invented principal")
+    parser.add_argument("--patient", help="the launch patient's id")
+    parser.add_argument("--fhir-user", help="Type/id")
+    parser.add_argument("--client", help="the client_id")
+    parser.add_argument("--body", type=Path, help="the request's body: a resource, or the form of a POST _search")
+    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="a further request header; may be repeated")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints one decision: 0 permitted, 3 denied, 1 where the settings or the token's issuer fail, 2 for bad options."""
+    try:
+        setting = asyncio.run(_setting(arguments))
+        body = arguments.body.read_bytes() if arguments.body is not None else None
+        headers = _headers(arguments.header, arguments.method, body)
+    except TokenError as error:
+        shown = {"decision": "deny", "status": error.status, "code": error.reason, "reasons": [error.text]}
+        _print(shown, arguments.format)
+        return _DENIED
+    except (SmartGatewayError, OSError) as error:
+        print(error, file=sys.stderr)
+        return _USAGE if isinstance(error, _UsageError | OSError) else _FAILED
+    shown = explain(arguments.method.upper(), arguments.target, headers, body, setting)
+    _print(shown, arguments.format)
+    return _PERMITTED if shown["decision"] == "permit" else _DENIED
+
+
+def explain(method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes | None, setting: _Setting) -> dict[str, Any]:
+    """The object of interface.md for one request. The upstream is not asked: stored resources count as to be checked."""
+    request: FhirRequest | None = None
+    try:
+        path, _, query = target.partition("?")
+        parser = RequestParser(setting.policy.vocabulary, "", setting.limits)
+        request = parser.parse(method, path.encode(), query.encode(), headers)
+        access = Access(setting.principal, setting.policy)
+        decision, request = _decide(request, body, access)
+        return explain_decision(request, _judge_body(decision, request, body, access, setting.limits))
+    except RequestError as error:
+        return explain_error(request, error)
+
+
+def _decide(request: FhirRequest, body: bytes | None, access: Access) -> tuple[Decision, FhirRequest]:
+    if access.principal.anonymous and not is_public(request, access.policy):
+        return Deny(401, (_NO_TOKEN,)), request
+    denied = authorize_types(request, access)
+    if denied is not None:
+        return denied, request
+    if request.form_pending:
+        request = read_form(request, body or b"")
+    return authorize(request, access), request
+
+
+def _judge_body(decision: Decision, request: FhirRequest, body: bytes | None, access: Access, limits: Limits) -> Decision:
+    """A body that was given is judged as the gateway would judge it; one that was not counts as to be checked."""
+    if body is None or not isinstance(decision, Permit) or decision.plan.body is None:
+        return decision
+    check = decision.plan.body
+    resource = read_resource(body, check, request.content_type, limits)
+    objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
+    causes = tuple(Denial("body-outside-boundary", objection) for objection in objections)
+    return Deny(403, causes, grounds=decision.grounds) if causes else decision
+
+
+class _UsageError(SmartGatewayError):
+    """An option cannot be used."""
+
+
+async def _setting(arguments: argparse.Namespace) -> _Setting:
+    if arguments.config is None:
+        if arguments.token is not None:
+            raise _UsageError("--token needs --config: it names the issuers whose keys verify it")
+        policy = Policy(load_vocabulary(Release.R4), _BASES, compartment_additions=default_additions(Release.R4))
+        return _Setting(policy, Limits(), _invented(arguments, policy.bases))
+    return await _configured(arguments)
+
+
+async def _configured(arguments: argparse.Namespace) -> _Setting:
+    from smart_gateway.settings.building import build_snapshot  # noqa: PLC0415  # heavy: only with --config
+    from smart_gateway.settings.loading import load_settings  # noqa: PLC0415
+
+    snapshot = build_snapshot(load_settings(arguments.config))
+    if arguments.token is None:
+        principal = _invented(arguments, snapshot.policy.bases)
+    else:
+        try:
+            principal = await snapshot.verifier.verify(arguments.token, time.time())
+        except DependencyUnavailable as error:
+            raise SmartGatewayError(f"the token cannot be verified: {error}") from error
+    return _Setting(snapshot.policy, snapshot.limits, principal)
+
+
+def _invented(arguments: argparse.Namespace, bases: Bases) -> Principal:
+    """A principal as the options say; without any of them, nobody."""
+    if not (arguments.scope or arguments.patient or arguments.fhir_user or arguments.client):
+        return Principal(issuer="", anonymous=True)
+    if arguments.patient is not None and not is_id(arguments.patient):
+        raise _UsageError("--patient is a FHIR id")
+    user = parse_reference(arguments.fhir_user, bases) if arguments.fhir_user is not None else None
+    if arguments.fhir_user is not None and (user is None or user.type not in _USERS):
+        raise _UsageError("--fhir-user is Type/id, the type one of " + ", ".join(sorted(_USERS)))
+    scopes = read_scopes(arguments.scope, replacement=None, v1_write="cud")
+    return Principal("command line", client_id=arguments.client, scopes=scopes, patient=arguments.patient, fhir_user=user)
+
+
+def _headers(given: list[str], method: str, body: bytes | None) -> list[tuple[bytes, bytes]]:
+    """``--header`` lines; a body without its own Content-Type is a form for a search and a resource otherwise."""
+    pairs = [line.partition(":") for line in given]
+    headers = [(name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")) for name, _, value in pairs]
+    if body is not None and not any(name == b"content-type" for name, _ in headers):
+        form = method.upper() == "POST" and not body.lstrip().startswith((b"{", b"["))
+        headers.append((b"content-type", b"application/x-www-form-urlencoded" if form else b"application/fhir+json"))
+    return headers
+
+
+def _print(shown: Mapping[str, Any], format: str) -> None:
+    if format == "json":
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    verdict = "permit" if shown["decision"] == "permit" else f"deny {shown['status']} {shown['code']}"
+    lines = [f"{verdict}: {shown.get('interaction') or 'request'} {shown.get('type') or ''}".rstrip()]
+    lines += [f"  because: {reason}" for reason in shown.get("reasons", ())]
+    lines += [f"  {ground['source']} {ground['rule']}: {ground['result']}: {ground['text']}" for ground in shown.get("grounds", ())]
+    lines += [f"  upstream: {sent['method']} {sent['target']}" for sent in shown.get("upstream", ())]
+    lines += [f"  check: {check}" for check in shown.get("checks", ())]
+    lines += [f"  may help: {scope}" for scope in shown.get("required_scopes", ())]
+    print("\n".join(lines))

@@ -1,0 +1,48 @@
+"""A decision as data for people and tools: the JSON object of ``explain`` (interface.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smart_gateway.errors import RequestError
+from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.plan import Decision, Deny, UpstreamRequest, encode_pairs
+from smart_gateway.request.model import FhirRequest
+
+
+def explain_decision(request: FhirRequest, decision: Decision) -> dict[str, Any]:
+    """One object: the decision, why, what would be sent upstream and what would be checked."""
+    shown = _head(request)
+    shown["grounds"] = [_ground(ground) for ground in decision.grounds]
+    if isinstance(decision, Deny):
+        first = decision.causes[0]
+        scopes = [missing.scope for missing in decision.missing]
+        shown |= {"decision": "deny", "status": decision.status, "code": first.code, "reasons": [cause.text for cause in decision.causes]}
+        return shown | {"upstream": [], "checks": [], "required_scopes": scopes, "hint": decision.hint}
+    plan = decision.plan
+    upstream = [_upstream(plan.upstream)] if plan.upstream is not None else []
+    shown |= {"decision": "permit", "status": None, "code": None, "reasons": []}
+    return shown | {"upstream": upstream, "checks": list(plan.checks), "required_scopes": [], "hint": False}
+
+
+def explain_error(request: FhirRequest | None, error: RequestError) -> dict[str, Any]:
+    """The same object for a request that is refused because it is broken."""
+    shown = _head(request)
+    shown |= {"grounds": [], "decision": "deny", "status": error.status, "code": error.reason, "reasons": [error.text]}
+    return shown | {"upstream": [], "checks": [], "required_scopes": [], "hint": False}
+
+
+def _head(request: FhirRequest | None) -> dict[str, Any]:
+    """The keys in the order of interface.md."""
+    interaction = str(request.interaction) if request is not None else None
+    type, id = (request.type, request.id) if request is not None else (None, None)
+    return {"decision": "deny", "status": None, "code": None, "reasons": [], "interaction": interaction, "type": type, "id": id}
+
+
+def _ground(ground: Ground) -> dict[str, str]:
+    return {"source": ground.source, "rule": ground.rule, "result": ground.result, "text": ground.text}
+
+
+def _upstream(request: UpstreamRequest) -> dict[str, str]:
+    shown = {"method": request.method, "target": request.target}
+    return shown | ({"form": encode_pairs(request.form)} if request.form is not None else {})
