@@ -1,0 +1,61 @@
+"""The settings of one issuer, as the room needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from smart_gateway.errors import SettingsError
+from smart_gateway.scopes.replacement import Replacement
+from smart_gateway.tokens.algorithms import ALGORITHMS, DEFAULT_ALGORITHMS
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPaths:
+    """Where an issuer's tokens say what: for each fact the claim paths to try, in order; the first that is present counts.
+
+    A path is the literal name of a claim (``patient``, ``https://example.org/patient``) or, where no claim has that name,
+    a way down through objects (``ext.patient``).
+    """
+
+    patient: tuple[str, ...] = ("patient",)
+    fhir_user: tuple[str, ...] = ("fhirUser",)
+    scope: tuple[str, ...] = ("scope", "scp")
+    client: tuple[str, ...] = ("client_id", "azp", "appid")
+    tenant: tuple[str, ...] = ()
+    encounter: tuple[str, ...] = ("encounter",)
+    fhir_context: tuple[str, ...] = ("fhirContext",)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerConfig:
+    """One trusted issuer of JWT access tokens (settings ``issuers:``).
+
+    ``issuer`` and ``audiences`` are compared whole; ``leeway`` and ``max_token_lifetime`` are in seconds; keys come from
+    ``jwks_file``, else ``jwks_uri``, else discovery. ``replacement`` restores replaced characters in scopes;
+    ``fhir_user_bases`` are further service bases, without a trailing slash, whose fhirUser URLs count.
+    Raises SettingsError for an issuer without audience or algorithm, or with one that is not asymmetric.
+    """
+
+    issuer: str
+    audiences: tuple[str, ...]
+    jwks_uri: str | None = None
+    jwks_file: Path | None = None
+    algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    leeway: float = 30.0
+    max_token_lifetime: float | None = None
+    claims: ClaimPaths = field(default_factory=ClaimPaths)
+    replacement: Replacement | None = None
+    v1_write: str = "cud"
+    fhir_user_bases: tuple[str, ...] = ()
+    allow_http: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.issuer or not self.audiences or not all(self.audiences):
+            raise SettingsError("An issuer needs a name and at least one audience.")
+        if not self.algorithms or not ALGORITHMS.keys() >= set(self.algorithms):
+            raise SettingsError("An issuer's algorithms must be asymmetric signature algorithms, at least one.")
+        if self.jwks_uri is not None and self.jwks_file is not None:
+            raise SettingsError("An issuer's keys come from jwks_uri or from jwks_file, not from both.")
+        if not self.leeway >= 0 or (self.max_token_lifetime is not None and not self.max_token_lifetime > 0):
+            raise SettingsError("An issuer's leeway cannot be negative, nor its max_token_lifetime zero.")
