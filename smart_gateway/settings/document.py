@@ -1,0 +1,266 @@
+"""YAML read strictly into a tree that knows where everything was written.
+
+A subset of YAML 1.2's core schema: no tags, no merge keys, one document, keys once and as text. Words that YAML 1.1 reads as
+booleans (``on``, ``off``, ``yes``, ``no``) are refused, for no two readers agree on them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from smart_gateway.settings.findings import Finding, KeyPath, Place, spell_key
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 32
+MAX_NODES = 200_000  # aliases count again wherever they are used, so that they cannot multiply without end
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_DOUBTFUL = frozenset({"on", "off", "yes", "no", "y", "n"})
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\.[0-9]{1,17}")
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(slots=True)
+class Node:
+    """A value and its place. ``raw`` is a plain scalar's text as written, for variables whose type is not yet known."""
+
+    place: Place
+    content: Scalar | list[Node] | dict[str, Entry]
+    raw: str | None = None
+
+    def plain(self) -> Any:
+        """The tree below as dicts, lists and scalars."""
+        match self.content:
+            case dict():
+                return {key: entry.node.plain() for key, entry in self.content.items()}
+            case list():
+                return [node.plain() for node in self.content]
+            case _:
+                return self.content
+
+    def walk(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
+        """Every node with its key path, this one first."""
+        yield path, self
+        if isinstance(self.content, dict):
+            for key, entry in self.content.items():
+                yield from entry.node.walk((*path, key))
+        elif isinstance(self.content, list):
+            for index, node in enumerate(self.content):
+                yield from node.walk((*path, index))
+
+    def copy(self) -> Node:
+        """The same tree in nodes of its own, at the same places."""
+        match self.content:
+            case dict():
+                return Node(self.place, {key: Entry(entry.place, entry.node.copy()) for key, entry in self.content.items()})
+            case list():
+                return Node(self.place, [node.copy() for node in self.content])
+            case _:
+                return Node(self.place, self.content, self.raw)
+
+    def child(self, part: str | int) -> Node | None:
+        """The value under one key or index."""
+        if isinstance(self.content, dict):
+            entry = self.content.get(str(part))
+            return entry.node if entry else None
+        if isinstance(self.content, list) and isinstance(part, int) and 0 <= part < len(self.content):
+            return self.content[part]
+        return None
+
+
+@dataclass(slots=True)
+class Entry:
+    """A key's place and its value."""
+
+    place: Place
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What one text holds; ``root`` is None where nothing usable was found (``findings`` then says why)."""
+
+    root: Node | None
+    findings: tuple[Finding, ...]
+
+
+def read_document(data: bytes, source: str) -> Document:
+    """Reads one YAML text. Never raises; everything wrong is a finding."""
+    if len(data) > MAX_BYTES:
+        return Document(None, (Finding(Place(source), "", f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"),))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return Document(None, (Finding(_byte_place(data, error.start, source), "", "the file is not UTF-8"),))
+    reader = _Reader(text, source)
+    try:
+        root = reader.document()
+    except _Unusable as error:
+        return Document(None, (*reader.findings, error.finding))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: PyYAML's own, for an escape beyond Unicode
+        return Document(None, (*reader.findings, _syntax_finding(error, text, source)))
+    return Document(root, tuple(reader.findings))
+
+
+def read_value(text: str, source: str) -> Document:
+    """Reads the value of an environment variable: YAML in flow style, or a plain text that is none."""
+    found = read_document(text.encode("utf-8", "surrogateescape"), source)
+    place = Place(source)
+    findings = tuple(Finding(place, finding.key, finding.text, finding.nearest) for finding in found.findings)
+    for _, node in found.root.walk() if found.root else ():
+        node.place = place
+        for entry in node.content.values() if isinstance(node.content, dict) else ():
+            entry.place = place
+    if found.root is not None:
+        found.root.raw = text
+    return Document(found.root, findings)
+
+
+class _Unusable(Exception):
+    """Reading cannot go on."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.text)
+        self.finding = finding
+
+
+class _Reader:
+    """Builds the tree from PyYAML's events, which need no recursion of its own and carry marks."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.findings: list[Finding] = []
+        self._source = source
+        self._events = yaml.parse(text, Loader=yaml.SafeLoader)  # a generator: what it raises, it raises while read
+        self._anchors: dict[str, Node] = {}
+        self._count = 0
+
+    def document(self) -> Node | None:
+        """The one document of the text."""
+        root: Node | None = None
+        seen = 0
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                seen += 1
+                if seen > 1:
+                    raise self._unusable(event, (), "a second document begins here: a file holds one")
+                root = self._node(next(self._events), ())
+        return root
+
+    def _node(self, event: yaml.Event, path: KeyPath) -> Node:
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise self._unusable(event, path, f"more than {MAX_NODES} values")
+        if len(path) > MAX_DEPTH:
+            raise self._unusable(event, path, f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, path)
+        node = self._fresh(event, path)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _fresh(self, event: yaml.Event, path: KeyPath) -> Node:
+        if event.tag is not None:
+            self._report(event, path, "tags are not used here: write the value without one")
+        place = self._place(event)
+        if isinstance(event, yaml.MappingStartEvent):
+            return Node(place, self._mapping(path))
+        if isinstance(event, yaml.SequenceStartEvent):
+            return Node(place, self._sequence(path))
+        if event.style is None:
+            return Node(place, self._plain(event, path), event.value)
+        if not event.value.isascii() and _SURROGATE.search(event.value):
+            self._report(event, path, "an escape that is half a character")
+        return Node(place, event.value)
+
+    def _alias(self, event: yaml.AliasEvent, path: KeyPath) -> Node:
+        node = self._anchors.get(event.anchor)  # known only once complete, so that no alias can lie in its own value
+        if node is None:
+            raise self._unusable(event, path, "an alias without an anchor before it")
+        for below, _ in node.walk():
+            self._count += 1
+            if len(path) + len(below) > MAX_DEPTH or self._count > MAX_NODES:
+                raise self._unusable(event, path, "this alias makes the file too deep or too large")
+        return node.copy()
+
+    def _mapping(self, path: KeyPath) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for event in iter(lambda: next(self._events), None):
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            key = self._key(event, path)
+            node = self._node(next(self._events), (*path, key))
+            if key in entries:
+                first = entries[key].place.line
+                self._report(event, (*path, key), f"this key is already there (line {first}); each counts once")
+            elif key:
+                entries[key] = Entry(self._place(event), node)
+        return entries
+
+    def _key(self, event: yaml.Event, path: KeyPath) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self._unusable(event, path, "a key is a text, not a list, mapping or alias")
+        if event.tag is not None:
+            self._report(event, path, "tags are not used here: write the key without one")
+        if event.value == "<<" and event.style is None:
+            self._report(event, path, "merge keys are not used here: write the keys out")
+            return ""
+        if not event.value:
+            self._report(event, path, "an empty key")
+        return str(event.value)
+
+    def _sequence(self, path: KeyPath) -> list[Node]:
+        nodes: list[Node] = []
+        for event in iter(lambda: next(self._events), None):
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            nodes.append(self._node(event, (*path, len(nodes))))
+        return nodes
+
+    def _plain(self, event: yaml.ScalarEvent, path: KeyPath) -> Scalar:
+        text: str = event.value
+        if text in _NULLS:
+            return None
+        if text in _BOOLEANS:
+            return _BOOLEANS[text]
+        if text.lower() in _DOUBTFUL:
+            self._report(event, path, f'"{text}" is a boolean to some YAML readers and a text to others: write true, false or quote it')
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _DECIMAL.fullmatch(text):
+            return float(text)
+        return text
+
+    def _place(self, event: yaml.Event) -> Place:
+        return Place(self._source, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _report(self, event: yaml.Event, path: KeyPath, text: str) -> None:
+        self.findings.append(Finding(self._place(event), spell_key(path), text))
+
+    def _unusable(self, event: yaml.Event, path: KeyPath, text: str) -> _Unusable:
+        return _Unusable(Finding(self._place(event), spell_key(path), text))
+
+
+def _byte_place(data: bytes, offset: int, source: str) -> Place:
+    before = data[:offset]
+    return Place(source, before.count(b"\n") + 1, offset - before.rfind(b"\n"))
+
+
+def _syntax_finding(error: Exception, text: str, source: str) -> Finding:
+    """PyYAML's own words for what it could not read; they quote single characters at most."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        place = Place(source, error.problem_mark.line + 1, error.problem_mark.column + 1)
+        return Finding(place, "", f"not YAML: {error.problem or error.context}")
+    position = getattr(error, "position", 0)
+    before = text[:position]
+    place = Place(source, before.count("\n") + 1, position - before.rfind("\n"))
+    return Finding(place, "", "not YAML: a character that no text may hold")

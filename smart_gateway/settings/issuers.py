@@ -1,0 +1,108 @@
+"""``issuers:`` and ``revocation:``: whose tokens count, and which do not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from smart_gateway.settings.addresses import BaseUrl, FetchedUrl, IssuerUrl
+from smart_gateway.settings.quantities import Duration, Leeway
+from smart_gateway.settings.section import NotYet, NotYetUnlessEmpty, NotYetUnlessFalse, Section, Text, later
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+ClaimPath = Annotated[list[Text], Field(max_length=16)]
+
+
+class ClaimSettings(Section):
+    """Where the tokens of this issuer say what: claim paths, tried in order; the first that is present counts."""
+
+    patient: ClaimPath = ["patient"]
+    """The patient in context: one FHIR id."""
+    fhir_user: ClaimPath = ["fhirUser"]
+    """Who is logged in: `Practitioner/id` or its URL."""
+    scope: ClaimPath = ["scope", "scp"]
+    """The scopes: a text or a list."""
+    client: ClaimPath = ["client_id", "azp", "appid"]
+    """The client's id."""
+    encounter: ClaimPath = ["encounter"]
+    """The encounter in context."""
+    fhir_context: ClaimPath = ["fhirContext"]
+    """Further context."""
+    tenant: NotYetUnlessEmpty = []
+
+
+class ScopeFormatSettings(Section):
+    """How this issuer spells scopes whose characters it cannot carry (Microsoft Entra ID and others)."""
+
+    slash: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """The character that stands for `/`."""
+    star: Text | None = None
+    """The character or word that stands for `*`."""
+    strip_prefix: Text | None = None
+    """What stands before every scope, such as `api://app/`."""
+    escapes: Literal["backslash", "none"] = "backslash"
+    """Whether the issuer escapes the characters themselves by a backslash. With `none` only the separator between context and
+    type is read back, and URLs in values are looked up in `known_urls`."""
+    known_urls: list[Text] = []
+    """With `escapes: none`: the URLs that may stand in values, as they really are."""
+
+
+class DpopSettings(Section):
+    """Tokens bound by DPoP (RFC 9449)."""
+
+    required: NotYetUnlessFalse = False
+    nonce: NotYetUnlessFalse = False
+
+
+class MtlsSettings(Section):
+    """Tokens bound to client certificates (RFC 8705)."""
+
+    required: NotYetUnlessFalse = False
+
+
+class IssuerSettings(Section):
+    """One authorization server whose JWT access tokens count."""
+
+    issuer: IssuerUrl
+    """Its identifier: the token's `iss`, compared whole."""
+    mode: Annotated[Literal["jwt"], later("introspection", "uma")] = "jwt"
+    """How its tokens are judged."""
+    audiences: Annotated[list[Text], Field(min_length=1)] | None = None
+    """What a token's `aud` must name, any of them, compared whole. Absent: `server.public_url`."""
+    jwks_uri: FetchedUrl | None = None
+    """Where its keys are. Absent, and without `jwks_file`: by discovery."""
+    jwks_file: Text | None = None
+    """A JSON Web Key Set in a file, in place of `jwks_uri`."""
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256", "RS384", "ES256", "ES384", "PS256", "EdDSA"]
+    """The signature algorithms that count."""
+    leeway: Leeway = Field("30s", validate_default=True)
+    """How far clocks may differ; at most 5m."""
+    max_token_lifetime: Duration | None = None
+    """The longest time between a token's `iat` and `exp`."""
+    claims: ClaimSettings = ClaimSettings()
+    """Where its tokens say what."""
+    scope_format: ScopeFormatSettings | None = None
+    """How it spells scopes, when not as SMART does."""
+    v1_write: Literal["cud", "cu"] = "cud"
+    """What a v1 `.write` means."""
+    fhir_user_bases: list[BaseUrl] = []
+    """Further FHIR base URLs whose `fhirUser` URLs count, besides the public and the upstream base."""
+    allow_http: bool = False
+    """Plain http to an address that is not loopback."""
+    dpop: DpopSettings | None = None
+    """A token that is bound is refused in this version; it can only be left off."""
+    mtls: MtlsSettings | None = None
+    """A token that is bound is refused in this version; it can only be left off."""
+    introspection: NotYet = None
+    uma: NotYet = None
+
+
+class RevocationSettings(Section):
+    """Tokens that do not count although they verify."""
+
+    jti: list[Text] = []
+    """Token ids."""
+    subjects: list[Text] = []
+    """Subjects, of any issuer."""
+    file: NotYet = None

@@ -1,0 +1,34 @@
+"""The settings as a whole: what one YAML file says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from smart_gateway.settings.issuers import IssuerSettings, RevocationSettings
+from smart_gateway.settings.policy import PolicySettings
+from smart_gateway.settings.secret import Surroundings
+from smart_gateway.settings.section import NotYet, Section, Text
+from smart_gateway.settings.server import ServerSettings, UpstreamSettings
+
+# A path is read in before the model sees it; the schema shows editors that both are allowed.
+_PolicyOrPath = Annotated[PolicySettings, BeforeValidator(lambda value: value, json_schema_input_type=Text | PolicySettings)]
+
+
+class Settings(Section):
+    """The settings of one gateway. Made by ``load_settings`` only, which checks what no single key can."""
+
+    server: ServerSettings
+    """What clients see and where the gateway listens."""
+    upstream: UpstreamSettings
+    """The FHIR server behind the gateway."""
+    issuers: Annotated[list[IssuerSettings], Field(min_length=1)]
+    """The authorization servers whose tokens count: a closed list."""
+    revocation: RevocationSettings = RevocationSettings()
+    """Tokens that do not count although they verify."""
+    policy: _PolicyOrPath = PolicySettings()
+    """What narrows the scopes: a mapping, or the path of a file that holds it."""
+    tenants: NotYet = None
+
+    _surroundings: Surroundings = PrivateAttr()

@@ -1,0 +1,140 @@
+"""``policy:``: what narrows the scopes. An absent section has its default; one that is present is closed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from smart_gateway.settings.limits import LimitsSettings
+from smart_gateway.settings.section import UNAVAILABLE, NotYet, NotYetUnlessFalse, Section, Text, later, shape
+
+ScopeList = list[Text]
+
+
+class ClientSettings(Section):
+    """One client, by its id; `"*"` is every client that is not named."""
+
+    registered_scopes: ScopeList | None = None
+    """What it registered: the only scopes that a refusal hints at. Absent: not known, everything may be hinted."""
+    limit: ScopeList | None = None
+    """Never more than these, whatever the token says."""
+    pin: ScopeList | None = None
+    """Exactly these, whatever the token says."""
+    role: Literal["system"] | None = None
+    """`system`: its `system/` scopes count."""
+    groups: NotYet = None
+    networks: NotYet = None
+    max_token_age: NotYet = None
+    sender_constraint: NotYet = None
+    requests_per_minute: NotYet = None
+
+
+UserWord = Annotated[Literal["everything", "compartment", "patient", "nothing"], later("related_patient")]
+UserBoundary = Annotated[
+    Annotated[UserWord, Tag("word")] | Annotated[ScopeList, Tag("list")],
+    Discriminator(shape),
+]
+
+
+def _refuse_list_form(value: Any) -> Any:
+    if isinstance(value, list):
+        raise PydanticCustomError("unavailable", "the list form is " + UNAVAILABLE)
+    return value
+
+
+class UserSettings(Section):
+    """The boundary of `user/` scopes for each kind of fhirUser: `everything`, `compartment` (the user's own), `patient` (that of
+    the token's patient), `nothing`, or a list of scopes. A kind that the section does not name gets nothing."""
+
+    practitioner: UserBoundary = Field("nothing", alias="Practitioner")
+    """A token whose fhirUser is a Practitioner."""
+    patient: UserBoundary = Field("nothing", alias="Patient")
+    """A token whose fhirUser is a Patient."""
+    related_person: UserBoundary = Field("nothing", alias="RelatedPerson")
+    """A token whose fhirUser is a RelatedPerson."""
+    practitioner_role: UserBoundary = Field("nothing", alias="PractitionerRole")
+    """A token whose fhirUser is a PractitionerRole."""
+    person: UserBoundary = Field("nothing", alias="Person")
+    """A token whose fhirUser is a Person."""
+    none: UserBoundary = "nothing"
+    """A token without a usable fhirUser."""
+
+
+class WriteSettings(Section):
+    """What writes may do."""
+
+    update_as_create: Literal["never", "uuid_only", "always"] = "never"
+    """Whether a PUT on a free id creates under a bounded token."""
+    server_types: list[Text] = []
+    """Types that change or describe what the server does (Subscription, SearchParameter, ...) and may be written by a scope that
+    names them."""
+
+
+class PublicSettings(Section):
+    """One interaction that needs no token."""
+
+    interaction: Annotated[
+        Literal["read", "vread", "search-type"],
+        later("create", "update", "patch", "delete", "operation", "search-system", "search-compartment", "batch", "history-instance",
+              "history-type", "history-system"),
+    ]  # fmt: skip
+    """The interaction."""
+    type: Text
+    """The resource type."""
+
+
+class FileSink(Section):
+    """A file that gets one JSON line per decision."""
+
+    file: Text
+    """Its path; lines are appended."""
+    fhir: NotYet = None
+
+
+Sink = Annotated[Annotated[Literal["log"], Tag("word")] | Annotated[FileSink, Tag("mapping")], Discriminator(shape)]
+
+
+class AuditSettings(Section):
+    """Where the records of decisions go."""
+
+    required: NotYetUnlessFalse = False
+    sinks: Annotated[list[Sink], Field(min_length=1)] = ["log"]
+    """`log` (standard output) and `{file: PATH}`."""
+
+
+class PolicySettings(Section):
+    """What narrows the scopes of tokens."""
+
+    clients: dict[Text, ClientSettings] | None = None
+    """Absent: every client's scopes decide alone. Present: a client neither named nor met by `"*"` is refused, and `system/` scopes
+    count only for `role: system`."""
+    users: Annotated[UserSettings | None, BeforeValidator(_refuse_list_form)] = None
+    """Absent: Practitioner everything, Patient compartment, RelatedPerson patient, others nothing."""
+    shared_types: list[Text] | None = None
+    """Types in no Patient compartment that `patient/` scopes may read. Absent: Practitioner, PractitionerRole, Organization, Location,
+    Medication, Substance, HealthcareService, Questionnaire, ValueSet, CodeSystem, Endpoint."""
+    compartment_additions: dict[Text, Annotated[list[Text], Field(min_length=1)]] | None = None
+    """Types outside the release's Patient compartment that are bounded by these search parameters as if it listed them. Absent:
+    `Device: [patient]` in R4 and R4B."""
+    foreign_patient_search: Literal["forbidden", "empty"] = "forbidden"
+    """The answer to a search for a patient that the token does not open."""
+    absent_and_forbidden: Literal[404, 403] = 404
+    """The one status for a resource that is absent or outside."""
+    required_scope_extension: Literal["core", "smart"] = "core"
+    """Which extension a refusal names the missing scope in: FHIR's own or SMART's."""
+    writes: WriteSettings = WriteSettings()
+    """What writes may do."""
+    public: list[PublicSettings] = []
+    """Interactions without a token; none when empty."""
+    limits: LimitsSettings = LimitsSettings()
+    """How large and how slow requests may be."""
+    audit: AuditSettings = AuditSettings()
+    """Where the records of decisions go."""
+    operations: NotYet = None
+    patients: NotYet = None
+    labels: NotYet = None
+    break_glass: NotYet = None
+    fields: NotYet = None
+    search: NotYet = None

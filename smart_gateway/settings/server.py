@@ -1,0 +1,83 @@
+"""``server:`` and ``upstream:``: the two sides of the gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from smart_gateway.fhir.releases import Release
+from smart_gateway.settings.addresses import BaseUrl, Listen, NetworkText, Origin
+from smart_gateway.settings.quantities import Duration, Size
+from smart_gateway.settings.secret import Secret
+from smart_gateway.settings.section import NotYet, Section, later, shape
+
+
+class CorsSettings(Section):
+    """Browser apps that may call the gateway from pages of other origins."""
+
+    origins: Annotated[list[Origin], Field(min_length=1)]
+    """Origins such as `https://app.example`, each spelled whole."""
+
+
+class SealingSettings(Section):
+    """How paging links are sealed, so that a client can neither read, change nor pass them on."""
+
+    keys: Annotated[list[Secret], Field(min_length=1)]
+    """Secrets of 32 random bytes in base64 (`openssl rand -base64 32`), the same on every replica: the first seals, all open."""
+    lifetime: Duration = Field("15m", validate_default=True)
+    """How long a paging link can be followed."""
+
+
+class ServerSettings(Section):
+    """What clients see and where the gateway listens."""
+
+    listen: Listen = "127.0.0.1:8080"
+    """Address and port for FHIR requests; IPv6 addresses in brackets."""
+    public_url: BaseUrl
+    """The FHIR base URL that clients use. Its path is the only one that is served."""
+    management: Listen | None = None
+    """Address and port of the health endpoints, never proxied; they are off without it."""
+    trusted_proxies: list[NetworkText] = []
+    """Networks (`10.1.0.0/16`) whose forwarding headers are believed."""
+    cors: CorsSettings | None = None
+    """Absent: no other origin may call."""
+    sealing: SealingSettings | None = None
+    """Absent: a key is made at start, and paging links end with the process."""
+    listeners: NotYet = None
+    tls: NotYet = None
+
+
+class BearerAuthorization(Section):
+    """A fixed bearer token for the upstream."""
+
+    bearer: Secret
+    """Sent as `Authorization: Bearer ...` in place of the client's token."""
+    client_credentials: NotYet = None
+    token_exchange: NotYet = None
+
+
+Authorization = Annotated[
+    Annotated[Literal["none", "forward"], Tag("word")] | Annotated[BearerAuthorization, Tag("mapping")],
+    Discriminator(shape),
+]
+
+
+class UpstreamSettings(Section):
+    """The FHIR server behind the gateway."""
+
+    url: BaseUrl
+    """Its FHIR base URL."""
+    fhir_version: Release = Field(strict=False)
+    """`R4`, `R4B` or `R5`."""
+    allow_http: bool = False
+    """Plain http to an address that is not loopback."""
+    authorization: Authorization = "none"
+    """What the upstream gets in `Authorization`: nothing, the client's own token (`forward`), or `{bearer: SECRET}`."""
+    compartment_search: Annotated[Literal["parameter", "compartment"], later("union")] = "parameter"
+    """How a Patient compartment is searched upstream: by the type's patient parameter, or as `Patient/[id]/[type]` where the
+    upstream has that."""
+    answer_size: Size = Field("64MiB", validate_default=True)
+    """The largest answer that is checked in memory; larger ones are refused with 502."""
+    answer_time: Duration = Field("60s", validate_default=True)
+    """How long the upstream may take."""
