@@ -1,0 +1,17 @@
+"""Scopes back into strings: the inverse of parsing."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from smart_gateway.scopes.permissions import Permission
+from smart_gateway.scopes.scope import Context
+
+# What a scope token and a query item can carry bare; ``&``, ``=``, ``?``, ``%`` and ``"`` among others cannot.
+_BARE = "/:|,$@*;!()'+#[]^`{}<>\\"
+
+
+def spell_scope(context: Context, type: str, permissions: Permission, params: tuple[tuple[str, str], ...] = ()) -> str:
+    """The v2 string that ``parse_scope`` reads as these. Spec: SMART App Launch 2.2, "FHIR Resource Scope Syntax"."""
+    query = "&".join(f"{quote(name, safe=':')}={quote(value, safe=_BARE)}" for name, value in params)
+    return f"{context}/{type}.{permissions.letters}" + (f"?{query}" if query else "")
