@@ -1,0 +1,124 @@
+"""From the request line and headers to a ``FhirRequest``; what cannot be parsed without doubt is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from smart_gateway.errors import MethodNotAllowed, RequestError, TargetTooLong
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.media import content_type
+from smart_gateway.fhir.query import decode_query
+from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.request.headers import RequestHeaders, read_headers
+from smart_gateway.request.limits import Limits
+from smart_gateway.request.model import FhirRequest, QueryParameter
+from smart_gateway.request.parameters import read_parameters
+from smart_gateway.request.path import PathGrammar, Place
+from smart_gateway.request.preferences import read_preferences
+
+
+def _reads(interaction: Interaction) -> dict[str, Interaction]:
+    return {"GET": interaction, "HEAD": interaction}
+
+
+# Which methods each place takes, and what they then ask for. Spec: FHIR R4 http.html 3.1.0.1; semantics 1.
+_METHODS: Mapping[Place, Mapping[str, Interaction]] = {
+    Place.BASE: {**_reads(Interaction.SEARCH_SYSTEM), "POST": Interaction.BATCH},
+    Place.METADATA: _reads(Interaction.CAPABILITIES),
+    Place.SMART_CONFIGURATION: _reads(Interaction.SMART_CONFIGURATION),
+    Place.PROTECTED_RESOURCE: _reads(Interaction.PROTECTED_RESOURCE),
+    Place.SYSTEM_HISTORY: _reads(Interaction.HISTORY_SYSTEM),
+    Place.SYSTEM_SEARCH: {"POST": Interaction.SEARCH_SYSTEM},
+    Place.TYPE: {
+        **_reads(Interaction.SEARCH_TYPE),
+        "POST": Interaction.CREATE,
+        "PUT": Interaction.UPDATE,
+        "PATCH": Interaction.PATCH,
+        "DELETE": Interaction.DELETE,
+    },
+    Place.TYPE_HISTORY: _reads(Interaction.HISTORY_TYPE),
+    Place.TYPE_SEARCH: {"POST": Interaction.SEARCH_TYPE},
+    Place.INSTANCE: {
+        **_reads(Interaction.READ),
+        "PUT": Interaction.UPDATE,
+        "PATCH": Interaction.PATCH,
+        "DELETE": Interaction.DELETE,
+    },
+    Place.INSTANCE_HISTORY: _reads(Interaction.HISTORY_INSTANCE),
+    Place.VERSION: _reads(Interaction.VREAD),
+    Place.COMPARTMENT: _reads(Interaction.SEARCH_COMPARTMENT),
+    Place.COMPARTMENT_SEARCH: {"POST": Interaction.SEARCH_COMPARTMENT},
+    Place.OPERATION: {**_reads(Interaction.OPERATION), "POST": Interaction.OPERATION},
+}
+_FORMS = frozenset({Place.SYSTEM_SEARCH, Place.TYPE_SEARCH, Place.COMPARTMENT_SEARCH})
+_RAW_CONTENT = frozenset({Interaction.READ, Interaction.VREAD})
+
+
+class RequestParser:
+    """Parses requests below one public base path for one FHIR release.
+
+    ``base_path`` is the path of the public URL without a trailing slash (``/fhir``; ``""`` at the root of a host).
+    """
+
+    def __init__(self, vocabulary: Vocabulary, base_path: str, limits: Limits) -> None:
+        self._grammar = PathGrammar(vocabulary.types, vocabulary.compartments, base_path)
+        self._version = vocabulary.release.version
+        self._limits = limits
+
+    def parse(self, method: str, raw_path: bytes, query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> FhirRequest:
+        """The interaction that a request asks for. ``raw_path`` and ``query`` are the bytes of ASGI's ``raw_path`` and ``query_string``.
+
+        Raises RequestError and its subclasses for faults of the request line, path and headers; whether parameters are known, and
+        the body's media type, is judged later (semantics 10, order of judgement). A POST ``_search`` waits for ``read_form``.
+        """
+        if len(raw_path) + len(query) >= self._limits.url:
+            raise TargetTooLong("The request target is longer than this gateway accepts.")
+        target = self._grammar.parse(raw_path)
+        interaction = _interaction(target.place, method)
+        parameters: tuple[QueryParameter, ...] = ()
+        format: str | None = None
+        if query:
+            parameters, format = read_parameters(decode_query(query, self._limits.parameters))
+        known = read_headers(headers, self._limits.headers)
+        binary = target.type == "Binary" and interaction in _RAW_CONTENT
+        page = _page(parameters) if interaction is Interaction.SEARCH_TYPE and target.place is Place.TYPE else None
+        return FhirRequest(
+            interaction if page is None else Interaction.PAGE,
+            method,
+            target.type,
+            target.id,
+            target.version,
+            target.compartment,
+            target.operation,
+            parameters if page is None else (),
+            read_preferences(known, self._version, format=format, binary=binary),
+            page,
+            self._content_type(known),
+            target.place in _FORMS,
+        )
+
+    def _content_type(self, headers: RequestHeaders) -> str | None:
+        text = headers.text(b"content-type")
+        if text is None:
+            return None
+        parsed = content_type(text, self._version)
+        if parsed is None:
+            raise RequestError("The header Content-Type is malformed.", reason="malformed-header", expression="http.Content-Type")
+        return parsed
+
+
+def _interaction(place: Place, method: str) -> Interaction:
+    methods = _METHODS[place]
+    interaction = methods.get(method)
+    if interaction is None:
+        raise MethodNotAllowed("This path does not take this method.", allow=tuple(methods))
+    return interaction
+
+
+def _page(parameters: tuple[QueryParameter, ...]) -> str | None:
+    """The sealed token of ``[type]?_page=``, which stands alone."""
+    if not any(parameter.name == "_page" for parameter in parameters):
+        return None
+    if len(parameters) > 1 or parameters[0].key != "_page":
+        raise RequestError("A paging link takes no other parameters.", reason="malformed-page", expression="http._page")
+    return parameters[0].value
