@@ -34,8 +34,8 @@ class Principal:
     expires_at: float | None = None
     issued_at: float | None = None
     token_id: str | None = None
-    confirmation: Mapping[str, Any] = _EMPTY
-    actor: Mapping[str, Any] = _EMPTY
+    confirmation: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    actor: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     anonymous: bool = False
 
     @property
