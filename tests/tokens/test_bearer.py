@@ -1,0 +1,88 @@
+"""The Authorization header."""
+
+from __future__ import annotations
+
+import pytest
+
+from smart_gateway.errors import HeadersTooLarge, RequestError, TokenError
+from smart_gateway.request.limits import Limits
+from smart_gateway.tokens.bearer import bearer_token
+
+LIMITS = Limits(token=64)
+
+
+def read(*values: bytes) -> str | None:
+    return bearer_token([(b"host", b"x"), *((b"authorization", value) for value in values)], LIMITS)
+
+
+def test_no_header_is_no_token() -> None:
+    assert read() is None
+
+
+@pytest.mark.parametrize(
+    ("value", "token"),
+    [
+        (b"Bearer abc.def-_~+/==", "abc.def-_~+/=="),
+        (b"bearer abc", "abc"),
+        (b"BEARER abc", "abc"),
+        (b"Bearer   abc", "abc"),
+        (b"Bearer " + b"a" * 64, "a" * 64),
+    ],
+)
+def test_bearer_in_any_case(value: bytes, token: str) -> None:
+    assert read(value) == token
+
+
+def test_header_name_in_any_case() -> None:
+    assert bearer_token([(b"Authorization", b"Bearer abc")], LIMITS) == "abc"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"Bearer",
+        b"Bearer ",
+        b" Bearer abc",
+        b"Bearer abc ",
+        b"Bearer\tabc",
+        b"Bearer abc def",
+        b"Bearer abc, Bearer def",
+        b"Bearer abc,def",
+        b"Bearer =abc",
+        b"Bearer a=b",
+        b"Bearer a\nb",
+        b"Bearer abc\n",
+        b"Bearer \xc3\xa4",
+        b"Bearer a\x00",
+        b"Bearerabc",
+        b"Token abc",
+        b"Basic dXNlcjpwYXNz",
+        b"DPoP abc",
+        b"abc",
+    ],
+)
+def test_anything_else_is_refused(value: bytes) -> None:
+    with pytest.raises(TokenError) as refused:
+        read(value)
+    assert refused.value.status == 401
+    assert "abc" not in refused.value.text
+
+
+def test_dpop_is_named() -> None:
+    with pytest.raises(TokenError, match="DPoP"):
+        read(b"DPoP abc")
+
+
+@pytest.mark.parametrize("values", [(b"Bearer a", b"Bearer a"), (b"Bearer a", b"Basic b"), (b"", b"")])
+def test_two_authorization_headers_are_a_bad_request(values: tuple[bytes, bytes]) -> None:
+    with pytest.raises(RequestError) as refused:
+        read(*values)
+    assert (refused.value.status, refused.value.reason) == (400, "duplicate-header")
+
+
+@pytest.mark.parametrize("value", [b"Bearer " + b"a" * 65, b"Bearer " + b"a" * 100_000, b"Basic " + b"a" * 100_000])
+def test_a_long_token_is_431(value: bytes) -> None:
+    with pytest.raises(HeadersTooLarge) as refused:
+        read(value)
+    assert refused.value.status == 431
