@@ -1,0 +1,1 @@
+"""Reads HL7's FHIR definitions and compiles the compact tables of ``smart_gateway/fhir/data``."""

@@ -1,0 +1,88 @@
+"""The element tables of one release: which members an element has in JSON, and of which types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tables.sources import Definition, Definitions, flag, many, one
+
+_SYSTEM = "http://hl7.org/fhirpath/System."
+_FHIR_TYPE = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type"
+
+
+@dataclass(frozen=True)
+class Place:
+    """An element as reached: the JSON ``member`` it has, its FHIR ``type``, and the element path ``at`` whose children it has."""
+
+    member: str
+    type: str
+    at: str
+
+
+@dataclass(frozen=True)
+class _Element:
+    types: tuple[str, ...]
+    reference: str | None
+
+
+class Schema:
+    """All elements of a release by path, such as ``Observation.value[x]``."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._elements: dict[str, _Element] = {}
+        self.concrete: list[str] = []
+        self.abstract: list[str] = []
+        self.roots: dict[str, str] = {}  # resource type -> the abstract type it is derived from
+        for structure in definitions.structures:
+            if one(structure, "derivation") != "constraint":
+                self._add(structure)
+
+    def _add(self, structure: Definition) -> None:
+        name = one(structure, "type")
+        if one(structure, "kind") == "resource":
+            (self.abstract if flag(structure, "abstract") else self.concrete).append(name)
+            self.roots[name] = str(one(structure, "baseDefinition", "")).rpartition("/")[2]
+        for element in many(one(structure, "snapshot"), "element"):
+            reference = one(element, "contentReference")
+            types = tuple(_type_code(kind) for kind in many(element, "type"))
+            path = one(element, "path")
+            if path == f"{name}.id" and one(structure, "kind") == "resource":
+                types = ("id",)
+            self._elements[path] = _Element(types, reference and reference.rpartition("#")[2])
+
+    def children(self, at: str, name: str) -> list[Place]:
+        """The places that ``name`` under ``at`` may mean: one, or for a choice one of each type; none when it does not exist."""
+        path = f"{at}.{name}"
+        if path in self._elements:
+            return [self._place(name, path, kind) for kind in self._elements[path].types or ("",)]
+        choice = self._elements.get(f"{path}[x]")
+        if choice is None:
+            return []
+        return [Place(name + kind[0].upper() + kind[1:], kind, kind) for kind in choice.types]
+
+    def is_domain_resource(self, type: str) -> bool:
+        """Whether the resource type ``type`` is derived from DomainResource: all are that are not derived from Resource directly."""
+        return self.roots[type] != "Resource"
+
+    def _place(self, member: str, path: str, kind: str) -> Place:
+        reference = self._elements[path].reference
+        if reference is not None:
+            return Place(member, "BackboneElement", reference)
+        own_children = kind in {"BackboneElement", "Element"}
+        return Place(member, kind, path if own_children else kind)
+
+
+def _type_code(kind: Definition) -> str:
+    code = str(one(kind, "code"))
+    if not code.startswith(_SYSTEM):
+        return code
+    for extension in _fhir_types(many(kind, "extension")):
+        return extension
+    return code.removeprefix(_SYSTEM).lower()
+
+
+def _fhir_types(extensions: Iterable[Definition]) -> Iterable[str]:
+    for extension in extensions:
+        if one(extension, "url") == _FHIR_TYPE:
+            yield str(one(extension, "valueUrl") or one(extension, "valueUri"))
