@@ -51,7 +51,7 @@ class EventLog(Protocol):
 class Snapshot:
     """One consistent state of the gateway's settings.
 
-    ``public_url`` and ``upstream_url`` are ``policy.bases``. ``issuers`` are the issuers' URLs, for RFC 9728. Sizes are bytes, times seconds.
+    ``issuers`` are the issuers' URLs, for RFC 9728. Sizes are bytes, times seconds.
     ``upstream_authorization`` is the Authorization value sent upstream in place of the client's; ``forward_authorization`` sends the
     client's own. ``trusted_proxies`` are the networks whose X-Forwarded-For is believed. ``clock`` gives seconds since the epoch,
     ``entropy`` that many random bytes.
