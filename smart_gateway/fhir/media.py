@@ -83,7 +83,7 @@ def is_json_body(content_type: str | None) -> bool:
     return content_type in _JSON_BODIES
 
 
-def media_of_format(value: str, version: str) -> str:
+def media_of_format(value: str, version: str | None) -> str:
     """What the parameter ``_format`` asks for: ``json``, ``xml``, ``turtle`` or ``other``.
 
     A ``+`` that its sender did not encode has become a space. Spec: FHIR R4 http.html 3.1.0.1.11.
@@ -114,7 +114,7 @@ def media_of_accept(value: str, version: str) -> str | None:
     return next((media for media in ("json", "xml", "turtle") if offered.get(media)), "other")
 
 
-def _media(type: MediaType, version: str) -> str | None:
+def _media(type: MediaType, version: str | None) -> str | None:
     release, charset = type.get("fhirversion"), type.get("charset")
     if release is not None and not _same_release(release, version):
         return None
@@ -123,9 +123,12 @@ def _media(type: MediaType, version: str) -> str | None:
     return _MEDIA.get(type.name)
 
 
-def _same_release(asked: str, version: str) -> bool:
-    """``4.0`` is what the parameter holds for 4.0.1. Spec: FHIR R4 http.html 3.1.0.1.17 (FHIR version parameter)."""
-    return asked in {version, version.rpartition(".")[0]}
+def _same_release(asked: str, version: str | None) -> bool:
+    """``4.0`` is what the parameter holds for 4.0.1; without a ``version`` to compare with, nothing fits.
+
+    Spec: FHIR R4 http.html 3.1.0.1.17 (FHIR version parameter).
+    """
+    return version is not None and asked in {version, version.rpartition(".")[0]}
 
 
 def _ranges(text: str) -> Iterator[MediaType | None]:

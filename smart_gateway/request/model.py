@@ -29,8 +29,8 @@ class QueryParameter:
 class Preferences:
     """Headers that steer the answer, as parsed; anything else in them was refused or dropped.
 
-    ``media`` is ``json``, ``xml``, ``turtle``, ``raw`` (Binary content) or ``any``; ``accept`` the media type to ask the upstream for
-    when nothing is checked. ``if_match`` and friends are the raw header values, already checked for syntax.
+    ``media`` is ``json``, ``xml``, ``turtle``, ``raw`` (Binary content), ``any``, or ``other`` for what no FHIR server gives; ``accept`` the
+    media type to ask the upstream for when nothing is checked. ``if_match`` and friends are the raw header values, already checked for syntax.
     ``prefer_return``: ``minimal``, ``representation``, ``OperationOutcome`` or None; ``prefer_handling``: ``strict``, ``lenient`` or None.
     """
 
@@ -52,7 +52,8 @@ class FhirRequest:
     ``method`` is GET, HEAD, POST, PUT, PATCH or DELETE. ``compartment`` is set for compartment searches (``type`` is None for
     ``*``). ``operation`` includes the ``$``. ``page`` is the sealed token of a paging link. ``parameters`` hold query and form body
     together, in order; for a POST ``_search`` whose body was not read yet ``form_pending`` is true and only the query is there.
-    ``content_type`` is the media type of the body without parameters, lower case, or None.
+    ``content_type`` is the media type of the body in lower case, or None; of its parameters only a charset other than UTF-8 and a
+    ``fhirVersion`` other than ours are kept, so that such a body equals no type that can be read.
     """
 
     interaction: Interaction

@@ -14,23 +14,22 @@ _TOKEN = "access_token"  # noqa: S105 - the parameter's name in RFC 6750 section
 _FORMAT = "_format"
 
 
-def read_parameters(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[QueryParameter, ...], str | None]:
-    """The parameters in order, and the value of ``_format``, which is none of them: it steers only the answer's media type.
+def read_parameters(pairs: Iterable[tuple[str, str]]) -> tuple[QueryParameter, ...]:
+    """The parameters in order.
 
-    Raises RequestError for an access token among them, for a doubled ``_format``, for names that are malformed.
+    Raises RequestError for an access token among them, for a doubled or modified ``_format``, for names that are malformed.
     Spec: semantics 1; FHIR R4 search.html 3.1.1.4.
     """
-    parameters: list[QueryParameter] = []
-    format: str | None = None
-    for key, value in pairs:
-        parameter = read_parameter(key, value)
-        if parameter.name == _FORMAT:
-            if format is not None or parameter.key != _FORMAT:
-                raise _fault("The parameter _format stands more than once, or with a modifier.", "duplicate-parameter", "_format")
-            format = value
-        else:
-            parameters.append(parameter)
-    return tuple(parameters), format
+    parameters = tuple([read_parameter(key, value) for key, value in pairs])
+    formats = [parameter.key for parameter in parameters if parameter.name == _FORMAT]
+    if formats and formats != [_FORMAT]:
+        raise _fault("The parameter _format stands more than once, or with a modifier.", "duplicate-parameter", _FORMAT)
+    return parameters
+
+
+def requested_format(parameters: Iterable[QueryParameter]) -> str | None:
+    """The value of ``_format``, or None."""
+    return next((parameter.value for parameter in parameters if parameter.name == _FORMAT), None)
 
 
 def read_parameter(key: str, value: str) -> QueryParameter:

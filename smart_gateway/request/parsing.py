@@ -12,7 +12,7 @@ from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.request.headers import RequestHeaders, read_headers
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest, QueryParameter
-from smart_gateway.request.parameters import read_parameters
+from smart_gateway.request.parameters import read_parameters, requested_format
 from smart_gateway.request.path import PathGrammar, Place
 from smart_gateway.request.preferences import read_preferences
 
@@ -75,10 +75,7 @@ class RequestParser:
             raise TargetTooLong("The request target is longer than this gateway accepts.")
         target = self._grammar.parse(raw_path)
         interaction = _interaction(target.place, method)
-        parameters: tuple[QueryParameter, ...] = ()
-        format: str | None = None
-        if query:
-            parameters, format = read_parameters(decode_query(query, self._limits.parameters))
+        parameters = read_parameters(decode_query(query, self._limits.parameters)) if query else ()
         known = read_headers(headers, self._limits.headers)
         binary = target.type == "Binary" and interaction in _RAW_CONTENT
         page = _page(parameters) if interaction is Interaction.SEARCH_TYPE and target.place is Place.TYPE else None
@@ -91,7 +88,7 @@ class RequestParser:
             target.compartment,
             target.operation,
             parameters if page is None else (),
-            read_preferences(known, self._version, format=format, binary=binary),
+            read_preferences(known, self._version, format=requested_format(parameters), binary=binary),
             page,
             self._content_type(known),
             target.place in _FORMS,
@@ -116,9 +113,10 @@ def _interaction(place: Place, method: str) -> Interaction:
 
 
 def _page(parameters: tuple[QueryParameter, ...]) -> str | None:
-    """The sealed token of ``[type]?_page=``, which stands alone."""
-    if not any(parameter.name == "_page" for parameter in parameters):
+    """The sealed token of ``[type]?_page=``, beside which only ``_format`` may stand."""
+    if "_page" not in [parameter.name for parameter in parameters]:
         return None
-    if len(parameters) > 1 or parameters[0].key != "_page":
+    others = [parameter for parameter in parameters if parameter.key != "_format"]
+    if [parameter.key for parameter in others] != ["_page"]:
         raise RequestError("A paging link takes no other parameters.", reason="malformed-page", expression="http._page")
-    return parameters[0].value
+    return others[0].value

@@ -20,6 +20,7 @@ _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PREFERENCE = re.compile(rf'[ \t]*({_WORD})(?:[ \t]*=[ \t]*("[^"\\]*"|{_WORD})?)?[ \t]*(?:;.*)?')
 _RETURN = frozenset({"minimal", "representation", "OperationOutcome"})
 _HANDLING = frozenset({"strict", "lenient"})
+_CACHED_LENGTH = 512  # characters; longer ones are no habit of an honest client, and would fill the cache
 _CONDITIONAL = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-none-exist"})
 
 
@@ -29,7 +30,9 @@ def read_preferences(headers: RequestHeaders, version: str, *, format: str | Non
     ``binary``: the path names Binary content, which may be asked for as it is. Raises RequestError where a header is malformed;
     an If-Modified-Since that is no date is left out, as RFC 9110 section 13.1.3 asks; so are unknown preferences (RFC 7240).
     """
-    preferences = _steady(headers.text(b"accept"), headers.text(b"prefer"), version, format, binary)
+    accept, prefer = headers.text(b"accept") or "", headers.text(b"prefer") or ""
+    short = len(accept) + len(prefer) + len(format or "") <= _CACHED_LENGTH
+    preferences = (_steady if short else _steady.__wrapped__)(accept, prefer, version, format, binary)
     if headers.values.keys().isdisjoint(_CONDITIONAL):
         return preferences
     since = headers.text(b"if-modified-since")
@@ -42,11 +45,17 @@ def read_preferences(headers: RequestHeaders, version: str, *, format: str | Non
     )
 
 
+def with_format(preferences: Preferences, format: str) -> Preferences:
+    """``preferences`` overridden by a ``_format`` that came in a form, where none may name a FHIR version."""
+    media = media_of_format(format, None)
+    return replace(preferences, media=media, accept=ACCEPT.get(media))
+
+
 @lru_cache(maxsize=512)
-def _steady(accept: str | None, prefer: str | None, version: str, format: str | None, binary: bool) -> Preferences:
+def _steady(accept: str, prefer: str, version: str, format: str | None, binary: bool) -> Preferences:
     """The part that is the same from request to request, and holds nothing of a patient."""
     media, wanted = _media(accept, version, format, binary)
-    wishes = _preferences(prefer or "")
+    wishes = _preferences(prefer)
     returned, handling = wishes.get("return", ""), wishes.get("handling", "")
     return Preferences(
         media=media,
@@ -57,12 +66,12 @@ def _steady(accept: str | None, prefer: str | None, version: str, format: str | 
     )
 
 
-def _media(accept: str | None, version: str, format: str | None, binary: bool) -> tuple[str, str | None]:
+def _media(accept: str, version: str, format: str | None, binary: bool) -> tuple[str, str | None]:
     """The media and the type to ask the upstream for; ``_format`` overrides ``Accept`` (FHIR R4 http.html 3.1.0.1.11)."""
     if format is not None:
         media = media_of_format(format, version)
         return media, ACCEPT.get(media)
-    asked = media_of_accept(accept or "", version)
+    asked = media_of_accept(accept, version)
     if asked is None:
         raise RequestError("The header Accept is malformed.", reason="malformed-header", expression="http.Accept")
     if asked == "other" and binary:
