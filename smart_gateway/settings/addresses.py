@@ -66,11 +66,12 @@ def _refused(text: str) -> PydanticCustomError:
 
 def _split(text: str) -> SplitResult:
     try:
-        parts = urlsplit(text) if _PRINTABLE.fullmatch(text) else None
-        if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-            raise ValueError
+        parts = urlsplit(text)
+        named = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise _refused("must be an absolute http or https URL") from None
+        named = False
+    if not named or not _PRINTABLE.fullmatch(text):
+        raise _refused("must be an absolute http or https URL")
     if "@" in parts.netloc:
         raise _refused("a URL here holds no user name or password")
     host = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc

@@ -7,13 +7,13 @@ booleans (``on``, ``off``, ``yes``, ``no``) are refused, for no two readers agre
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from smart_gateway.settings.findings import Finding, KeyPath, Place, spell_key
+from smart_gateway.settings.tree import Entry, Node, Scalar
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
@@ -25,64 +25,6 @@ _DOUBTFUL = frozenset({"on", "off", "yes", "no", "y", "n"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\.[0-9]{1,17}")
-
-Scalar = str | int | float | bool | None
-
-
-@dataclass(slots=True)
-class Node:
-    """A value and its place. ``raw`` is a plain scalar's text as written, for variables whose type is not yet known."""
-
-    place: Place
-    content: Scalar | list[Node] | dict[str, Entry]
-    raw: str | None = None
-
-    def plain(self) -> Any:
-        """The tree below as dicts, lists and scalars."""
-        match self.content:
-            case dict():
-                return {key: entry.node.plain() for key, entry in self.content.items()}
-            case list():
-                return [node.plain() for node in self.content]
-            case _:
-                return self.content
-
-    def walk(self, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
-        """Every node with its key path, this one first."""
-        yield path, self
-        if isinstance(self.content, dict):
-            for key, entry in self.content.items():
-                yield from entry.node.walk((*path, key))
-        elif isinstance(self.content, list):
-            for index, node in enumerate(self.content):
-                yield from node.walk((*path, index))
-
-    def copy(self) -> Node:
-        """The same tree in nodes of its own, at the same places."""
-        match self.content:
-            case dict():
-                return Node(self.place, {key: Entry(entry.place, entry.node.copy()) for key, entry in self.content.items()})
-            case list():
-                return Node(self.place, [node.copy() for node in self.content])
-            case _:
-                return Node(self.place, self.content, self.raw)
-
-    def child(self, part: str | int) -> Node | None:
-        """The value under one key or index."""
-        if isinstance(self.content, dict):
-            entry = self.content.get(str(part))
-            return entry.node if entry else None
-        if isinstance(self.content, list) and isinstance(part, int) and 0 <= part < len(self.content):
-            return self.content[part]
-        return None
-
-
-@dataclass(slots=True)
-class Entry:
-    """A key's place and its value."""
-
-    place: Place
-    node: Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +105,19 @@ class _Reader:
             raise self._unusable(event, path, f"nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
-        node = self._fresh(event, path)
+        assert isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent))
+        if event.tag is not None:
+            self._report(event, path, "tags are not used here: write the value without one")
+        node = self._scalar(event, path) if isinstance(event, yaml.ScalarEvent) else self._collection(event, path)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
 
-    def _fresh(self, event: yaml.Event, path: KeyPath) -> Node:
-        if event.tag is not None:
-            self._report(event, path, "tags are not used here: write the value without one")
+    def _collection(self, event: yaml.CollectionStartEvent, path: KeyPath) -> Node:
+        return Node(self._place(event), self._mapping(path) if isinstance(event, yaml.MappingStartEvent) else self._sequence(path))
+
+    def _scalar(self, event: yaml.ScalarEvent, path: KeyPath) -> Node:
         place = self._place(event)
-        if isinstance(event, yaml.MappingStartEvent):
-            return Node(place, self._mapping(path))
-        if isinstance(event, yaml.SequenceStartEvent):
-            return Node(place, self._sequence(path))
         if event.style is None:
             return Node(place, self._plain(event, path), event.value)
         if not event.value.isascii() and _SURROGATE.search(event.value):
@@ -183,7 +125,7 @@ class _Reader:
         return Node(place, event.value)
 
     def _alias(self, event: yaml.AliasEvent, path: KeyPath) -> Node:
-        node = self._anchors.get(event.anchor)  # known only once complete, so that no alias can lie in its own value
+        node = self._anchors.get(event.anchor or "")  # known only once complete, so that no alias can lie in its own value
         if node is None:
             raise self._unusable(event, path, "an alias without an anchor before it")
         for below, _ in node.walk():
@@ -241,13 +183,18 @@ class _Reader:
         return text
 
     def _place(self, event: yaml.Event) -> Place:
-        return Place(self._source, event.start_mark.line + 1, event.start_mark.column + 1)
+        return _mark_place(event.start_mark, self._source)
 
     def _report(self, event: yaml.Event, path: KeyPath, text: str) -> None:
         self.findings.append(Finding(self._place(event), spell_key(path), text))
 
     def _unusable(self, event: yaml.Event, path: KeyPath, text: str) -> _Unusable:
         return _Unusable(Finding(self._place(event), spell_key(path), text))
+
+
+def _mark_place(mark: Any, source: str) -> Place:
+    """PyYAML counts from 0, people from 1."""
+    return Place(source, mark.line + 1, mark.column + 1)
 
 
 def _byte_place(data: bytes, offset: int, source: str) -> Place:
@@ -258,8 +205,7 @@ def _byte_place(data: bytes, offset: int, source: str) -> Place:
 def _syntax_finding(error: Exception, text: str, source: str) -> Finding:
     """PyYAML's own words for what it could not read; they quote single characters at most."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        place = Place(source, error.problem_mark.line + 1, error.problem_mark.column + 1)
-        return Finding(place, "", f"not YAML: {error.problem or error.context}")
+        return Finding(_mark_place(error.problem_mark, source), "", f"not YAML: {error.problem or error.context}")
     position = getattr(error, "position", 0)
     before = text[:position]
     place = Place(source, before.count("\n") + 1, position - before.rfind("\n"))

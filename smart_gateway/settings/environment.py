@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from smart_gateway.settings.document import Entry, Node, read_value
+from smart_gateway.settings.document import read_value
 from smart_gateway.settings.findings import Finding, KeyPath, Place, spell_key
+from smart_gateway.settings.tree import Entry, Node
 
 PREFIX = "SMART_GATEWAY_"
 RESERVED = frozenset({"SMART_GATEWAY_CONFIG"})  # names the file itself
@@ -40,8 +41,7 @@ def overlay(root: Node, variable: Variable) -> tuple[Finding, ...]:
     """Sets the key that ``variable`` stands for, in place; missing levels are made, items of lists go by their number."""
     document = read_value(variable.value, variable.place.source)
     if document.root is None:
-        document_findings = document.findings or (Finding(variable.place, spell_key(variable.parts), "has no value"),)
-        return document_findings
+        return document.findings or (Finding(variable.place, spell_key(variable.parts), "has no value"),)
     node, path = root, KeyPath()
     for part in variable.parts[:-1]:
         below = _descend(node, part, variable)

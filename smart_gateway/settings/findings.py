@@ -24,6 +24,11 @@ class Place:
     line: int | None = None
     column: int | None = None
 
+    @property
+    def order(self) -> tuple[str, int, int]:
+        """By file, then from top to bottom."""
+        return self.source, self.line or 0, self.column or 0
+
     def __str__(self) -> str:
         return ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
 

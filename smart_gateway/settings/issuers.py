@@ -17,19 +17,19 @@ ClaimPath = Annotated[list[Text], Field(max_length=16)]
 class ClaimSettings(Section):
     """Where the tokens of this issuer say what: claim paths, tried in order; the first that is present counts."""
 
-    patient: ClaimPath = ["patient"]
+    patient: ClaimPath = Field(default=["patient"])
     """The patient in context: one FHIR id."""
-    fhir_user: ClaimPath = ["fhirUser"]
+    fhir_user: ClaimPath = Field(default=["fhirUser"])
     """Who is logged in: `Practitioner/id` or its URL."""
-    scope: ClaimPath = ["scope", "scp"]
+    scope: ClaimPath = Field(default=["scope", "scp"])
     """The scopes: a text or a list."""
-    client: ClaimPath = ["client_id", "azp", "appid"]
+    client: ClaimPath = Field(default=["client_id", "azp", "appid"])
     """The client's id."""
-    encounter: ClaimPath = ["encounter"]
+    encounter: ClaimPath = Field(default=["encounter"])
     """The encounter in context."""
-    fhir_context: ClaimPath = ["fhirContext"]
+    fhir_context: ClaimPath = Field(default=["fhirContext"])
     """Further context."""
-    tenant: NotYetUnlessEmpty = []
+    tenant: NotYetUnlessEmpty = Field(default=[])
 
 
 class ScopeFormatSettings(Section):
@@ -44,7 +44,7 @@ class ScopeFormatSettings(Section):
     escapes: Literal["backslash", "none"] = "backslash"
     """Whether the issuer escapes the characters themselves by a backslash. With `none` only the separator between context and
     type is read back, and URLs in values are looked up in `known_urls`."""
-    known_urls: list[Text] = []
+    known_urls: list[Text] = Field(default=[])
     """With `escapes: none`: the URLs that may stand in values, as they really are."""
 
 
@@ -74,9 +74,9 @@ class IssuerSettings(Section):
     """Where its keys are. Absent, and without `jwks_file`: by discovery."""
     jwks_file: Text | None = None
     """A JSON Web Key Set in a file, in place of `jwks_uri`."""
-    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = ["RS256", "RS384", "ES256", "ES384", "PS256", "EdDSA"]
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] = Field(default=["RS256", "RS384", "ES256", "ES384", "PS256", "EdDSA"])
     """The signature algorithms that count."""
-    leeway: Leeway = Field("30s", validate_default=True)
+    leeway: Leeway = Field(default="30s", validate_default=True)
     """How far clocks may differ; at most 5m."""
     max_token_lifetime: Duration | None = None
     """The longest time between a token's `iat` and `exp`."""
@@ -86,7 +86,7 @@ class IssuerSettings(Section):
     """How it spells scopes, when not as SMART does."""
     v1_write: Literal["cud", "cu"] = "cud"
     """What a v1 `.write` means."""
-    fhir_user_bases: list[BaseUrl] = []
+    fhir_user_bases: list[BaseUrl] = Field(default=[])
     """Further FHIR base URLs whose `fhirUser` URLs count, besides the public and the upstream base."""
     allow_http: bool = False
     """Plain http to an address that is not loopback."""
@@ -101,8 +101,8 @@ class IssuerSettings(Section):
 class RevocationSettings(Section):
     """Tokens that do not count although they verify."""
 
-    jti: list[Text] = []
+    jti: list[Text] = Field(default=[])
     """Token ids."""
-    subjects: list[Text] = []
+    subjects: list[Text] = Field(default=[])
     """Subjects, of any issuer."""
     file: NotYet = None

@@ -15,15 +15,15 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 class LimitsSettings(Section):
     """How large and how slow requests may be. None of them can be switched off."""
 
-    token: Size = Field("16KiB", validate_default=True)
+    token: Size = Field(default="16KiB", validate_default=True)
     """The access token."""
-    url: Size = Field("8KiB", validate_default=True)
+    url: Size = Field(default="8KiB", validate_default=True)
     """The request target."""
     parameters: Count = 1000
     """Query and form parameters."""
-    headers: Size = Field("64KiB", validate_default=True)
+    headers: Size = Field(default="64KiB", validate_default=True)
     """All headers together."""
-    body: Size = Field("16MiB", validate_default=True)
+    body: Size = Field(default="16MiB", validate_default=True)
     """The request body."""
     depth: Annotated[int, Field(ge=8, le=256)] = 64
     """Nesting of JSON."""
@@ -31,8 +31,8 @@ class LimitsSettings(Section):
     """Entries of a Bundle."""
     ratio: Annotated[int, Field(ge=1, le=10_000)] = 100
     """How much larger a compressed body may become."""
-    header_time: Duration = Field("10s", validate_default=True)
+    header_time: Duration = Field(default="10s", validate_default=True)
     """Until all headers have arrived."""
-    body_time: Duration = Field("30s", validate_default=True)
+    body_time: Duration = Field(default="30s", validate_default=True)
     """Until the whole body has arrived."""
     requests_per_minute: NotYetUnlessNull = None

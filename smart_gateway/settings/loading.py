@@ -13,16 +13,30 @@ from pydantic import ValidationError
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.settings.checks import check
-from smart_gateway.settings.complaints import complaints
-from smart_gateway.settings.document import MAX_BYTES, Entry, Node, read_document
+from smart_gateway.settings.complaints import Complaint, complaints
+from smart_gateway.settings.document import MAX_BYTES, read_document
 from smart_gateway.settings.environment import overlay, variables
 from smart_gateway.settings.findings import Finding, KeyPath, Place, Severity, has_errors, spell_key
 from smart_gateway.settings.model import Settings
+from smart_gateway.settings.problems import Problem
 from smart_gateway.settings.secret import Surroundings
+from smart_gateway.settings.tree import Entry, Node
 
 logger = logging.getLogger(__name__)
 
 _MAY_BE_NULL = {("policy", "limits", "requests_per_minute")}
+_ROUNDS = 12  # each puts aside what the model refused; a value can be refused once at every level
+_STAND_INS: dict[str, Any] = {
+    "public_url": "https://stand-in.invalid/fhir",
+    "url": "https://stand-in.invalid/upstream",
+    "fhir_version": "R4",
+    "issuer": "https://stand-in.invalid",
+}
+_STAND_INS |= {
+    "server": {"public_url": _STAND_INS["public_url"]},
+    "upstream": {"url": _STAND_INS["url"], "fhir_version": "R4"},
+    "issuers": [{"issuer": _STAND_INS["issuer"]}],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +76,8 @@ def examine(source: str | Path | Mapping[str, Any], environment: Mapping[str, st
     if root is not None:
         reading.overlay(root, directory)
     settings = reading.judge(root, directory) if root is not None else None
-    findings = tuple(dict.fromkeys(reading.findings))
-    return Examination(None if has_errors(findings) else settings, findings, tuple(reading.files))
+    findings = tuple(sorted(dict.fromkeys(reading.findings), key=lambda finding: finding.place.order))
+    return Examination(None if has_errors(findings) else settings, findings, tuple(dict.fromkeys(reading.files)))
 
 
 class _Reading:
@@ -72,6 +86,7 @@ class _Reading:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
         self.findings: list[Finding] = []
+        self.nulls: list[KeyPath] = []
         self.files: list[Path] = []
 
     def file(self, path: Path, asked: Place) -> Node | None:
@@ -113,45 +128,88 @@ class _Reading:
             entry.node = node
 
     def judge(self, root: Node, directory: Path) -> Settings | None:
-        """The model's findings, and when the model holds, those of the checks across keys."""
-        self._sweep_nulls(root)
+        """The findings of the model and of the checks across keys; what the model refuses is put aside, so that the rest is checked too."""
+        root.number()
         surroundings = Surroundings(directory, self.environment)
-        settings = self._validated(root, surroundings, retry=True)
+        self._sweep_nulls(root)
+        self._complain(root, surroundings)
+        settings = _remaining(root, surroundings)
         if settings is None:
             return None
-        settings._surroundings = surroundings
-        for problem in check(settings, surroundings):
-            place = _place(root, problem.path)
-            self.findings.append(Finding(place, spell_key(problem.path), problem.text, problem.nearest, problem.severity))
+        for problem in check(settings, vocabulary_known=not _stands_in(root, ("upstream", "fhir_version"))):
+            self._report(root, problem)
         self.files.extend(_files_named(root, directory))
         return settings
 
-    def _validated(self, root: Node, surroundings: Surroundings, *, retry: bool) -> Settings | None:
+    def _complain(self, root: Node, surroundings: Surroundings) -> None:
+        found = _complaints(root, surroundings)
+        if _respelled(root, [complaint.path for complaint in found if complaint.wants_text]):
+            found = _complaints(root, surroundings)
+        for complaint in found:
+            if not any(path[: len(complaint.written)] == complaint.written for path in self.nulls):
+                self.findings.append(complaint.finding)
+
+    def _report(self, root: Node, problem: Problem) -> None:
+        node, path = root, problem.path
+        for index, part in enumerate(path):
+            below = node.child(part)
+            if below is None:
+                path = (*node.path, *path[index:])
+                break
+            node, path = below, (*below.path, *problem.path[index + 1 :])
+        if not node.stand_in:
+            self.findings.append(Finding(node.place, spell_key(path), problem.text, problem.nearest, problem.severity))
+
+    def _sweep_nulls(self, root: Node) -> None:
+        """A key without a value would read as absent, and absent can mean open: it is refused instead."""
+        for path, node in reversed(list(root.walk())):
+            if node.content is None and path:
+                above = _lookup(root, path[:-1])
+                assert above is not None
+                above.remove(path[-1])
+                if path not in _MAY_BE_NULL:
+                    self.nulls.append(path)
+                    text = "has no value: write {} or [] for an empty one, or leave the key out"
+                    self.findings.append(Finding(node.place, spell_key(path), text))
+
+
+def _complaints(root: Node, surroundings: Surroundings) -> list[Complaint]:
+    try:
+        Settings.model_validate(root.plain(), context=surroundings)
+    except ValidationError as error:
+        return complaints(error, root)
+    return []
+
+
+def _remaining(root: Node, surroundings: Surroundings) -> Settings | None:
+    """The settings without what the model refuses, with stand-ins for what must be there."""
+    for _ in range(_ROUNDS):
         try:
             return Settings.model_validate(root.plain(), context=surroundings)
         except ValidationError as error:
             found = complaints(error, root)
-        if retry and _respelled(root, [complaint.path for complaint in found if complaint.wants_text]):
-            return self._validated(root, surroundings, retry=False)
-        self.findings.extend(complaint.finding for complaint in found)
-        return None
+        for path in sorted({complaint.path for complaint in found if complaint.missing not in _STAND_INS}, reverse=True):
+            above = _lookup(root, path[:-1])
+            if above is not None and path:
+                above.remove(path[-1])
+        for complaint in found:
+            if complaint.missing is not None and complaint.missing in _STAND_INS:
+                _put_stand_in(root, complaint.path, complaint.missing)
+    return None
 
-    def _sweep_nulls(self, root: Node) -> None:
-        """A key without a value would read as absent, and absent can mean open: it is refused instead."""
-        for path, node in list(root.walk()):
-            if isinstance(node.content, dict):
-                for key in [key for key, entry in node.content.items() if entry.node.content is None]:
-                    if (*path, key) not in _MAY_BE_NULL:
-                        self._empty((*path, key), node.content[key].node)
-                    node.content.pop(key)
-            elif isinstance(node.content, list):
-                for index, item in enumerate(node.content):
-                    if item.content is None:
-                        self._empty((*path, index), item)
-                node.content = [item for item in node.content if item.content is not None]
 
-    def _empty(self, path: KeyPath, node: Node) -> None:
-        self.findings.append(Finding(node.place, spell_key(path), "has no value: write {} or [] for an empty one, or leave the key out"))
+def _put_stand_in(root: Node, path: KeyPath, key: str) -> None:
+    node = _lookup(root, path)
+    if node is not None and isinstance(node.content, dict):
+        stand_in = _node_of(_STAND_INS[key], node.place)
+        for _, below in stand_in.walk():
+            below.stand_in = True
+        node.content[key] = Entry(node.place, stand_in)
+
+
+def _stands_in(root: Node, path: KeyPath) -> bool:
+    node = _lookup(root, path)
+    return node is not None and node.stand_in
 
 
 def _respelled(root: Node, paths: list[KeyPath]) -> bool:
@@ -170,17 +228,6 @@ def _lookup(root: Node, path: KeyPath) -> Node | None:
     for part in path:
         node = node.child(part) if node is not None else None
     return node
-
-
-def _place(root: Node, path: KeyPath) -> Place:
-    """Where ``path`` is written, or the nearest level above it that is."""
-    node, place = root, root.place
-    for part in path:
-        below = node.child(part)
-        if below is None:
-            return place
-        node, place = below, below.place
-    return place
 
 
 def _files_named(root: Node, directory: Path) -> Iterator[Path]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
@@ -31,4 +32,13 @@ class Settings(Section):
     """What narrows the scopes: a mapping, or the path of a file that holds it."""
     tenants: NotYet = None
 
-    _surroundings: Surroundings = PrivateAttr()
+    _directory: Path = PrivateAttr(default_factory=Path)
+
+    def model_post_init(self, context: Any) -> None:
+        """Keeps the directory that relative paths start from: that of the settings file."""
+        if isinstance(context, Surroundings):
+            self._directory = context.directory
+
+    def file(self, path: str) -> Path:
+        """Where a path of the settings leads."""
+        return self._directory / path

@@ -48,18 +48,24 @@ class UserSettings(Section):
     """The boundary of `user/` scopes for each kind of fhirUser: `everything`, `compartment` (the user's own), `patient` (that of
     the token's patient), `nothing`, or a list of scopes. A kind that the section does not name gets nothing."""
 
-    practitioner: UserBoundary = Field("nothing", alias="Practitioner")
+    practitioner: UserBoundary = Field(default="nothing", alias="Practitioner")
     """A token whose fhirUser is a Practitioner."""
-    patient: UserBoundary = Field("nothing", alias="Patient")
+    patient: UserBoundary = Field(default="nothing", alias="Patient")
     """A token whose fhirUser is a Patient."""
-    related_person: UserBoundary = Field("nothing", alias="RelatedPerson")
+    related_person: UserBoundary = Field(default="nothing", alias="RelatedPerson")
     """A token whose fhirUser is a RelatedPerson."""
-    practitioner_role: UserBoundary = Field("nothing", alias="PractitionerRole")
+    practitioner_role: UserBoundary = Field(default="nothing", alias="PractitionerRole")
     """A token whose fhirUser is a PractitionerRole."""
-    person: UserBoundary = Field("nothing", alias="Person")
+    person: UserBoundary = Field(default="nothing", alias="Person")
     """A token whose fhirUser is a Person."""
     none: UserBoundary = "nothing"
     """A token without a usable fhirUser."""
+
+    def of(self, kind: str) -> str | list[str]:
+        """The boundary of one kind, by the name that the settings use."""
+        name = next(name for name, field in type(self).model_fields.items() if kind in {name, field.alias})
+        bound: str | list[str] = getattr(self, name)
+        return bound
 
 
 class WriteSettings(Section):
@@ -67,7 +73,7 @@ class WriteSettings(Section):
 
     update_as_create: Literal["never", "uuid_only", "always"] = "never"
     """Whether a PUT on a free id creates under a bounded token."""
-    server_types: list[Text] = []
+    server_types: list[Text] = Field(default=[])
     """Types that change or describe what the server does (Subscription, SearchParameter, ...) and may be written by a scope that
     names them."""
 
@@ -100,7 +106,7 @@ class AuditSettings(Section):
     """Where the records of decisions go."""
 
     required: NotYetUnlessFalse = False
-    sinks: Annotated[list[Sink], Field(min_length=1)] = ["log"]
+    sinks: Annotated[list[Sink], Field(min_length=1)] = Field(default=["log"])
     """`log` (standard output) and `{file: PATH}`."""
 
 
@@ -126,7 +132,7 @@ class PolicySettings(Section):
     """Which extension a refusal names the missing scope in: FHIR's own or SMART's."""
     writes: WriteSettings = WriteSettings()
     """What writes may do."""
-    public: list[PublicSettings] = []
+    public: list[PublicSettings] = Field(default=[])
     """Interactions without a token; none when empty."""
     limits: LimitsSettings = LimitsSettings()
     """How large and how slow requests may be."""

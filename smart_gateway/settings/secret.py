@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -55,7 +55,11 @@ class Secret:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(core_schema.union_schema([core_schema.str_schema(min_length=1), FromEnv.__pydantic_core_schema__, FromFile.__pydantic_core_schema__]))
+        return handler(
+            core_schema.union_schema(
+                [core_schema.str_schema(min_length=1), FromEnv.__pydantic_core_schema__, FromFile.__pydantic_core_schema__]
+            )
+        )
 
 
 class FromEnv(BaseModel):
@@ -113,5 +117,4 @@ def _present(text: str, origin: str, *, plain: bool = False) -> Secret:
 
 
 def _refused(text: str) -> PydanticCustomError:
-    kind: Literal["secret"] = "secret"
-    return PydanticCustomError(kind, "{text}", {"text": text})
+    return PydanticCustomError("secret", "{text}", {"text": text})

@@ -49,4 +49,6 @@ def later(*names: str) -> BeforeValidator:
 
 def shape(value: Any) -> str:
     """The discriminator of keys that take a word, a list or a mapping."""
-    return {dict: "mapping", list: "list"}.get(type(value), "mapping" if isinstance(value, BaseModel) else "word")
+    if isinstance(value, (dict, BaseModel)):
+        return "mapping"
+    return "list" if isinstance(value, list) else "word"

@@ -25,7 +25,7 @@ class SealingSettings(Section):
 
     keys: Annotated[list[Secret], Field(min_length=1)]
     """Secrets of 32 random bytes in base64 (`openssl rand -base64 32`), the same on every replica: the first seals, all open."""
-    lifetime: Duration = Field("15m", validate_default=True)
+    lifetime: Duration = Field(default="15m", validate_default=True)
     """How long a paging link can be followed."""
 
 
@@ -38,7 +38,7 @@ class ServerSettings(Section):
     """The FHIR base URL that clients use. Its path is the only one that is served."""
     management: Listen | None = None
     """Address and port of the health endpoints, never proxied; they are off without it."""
-    trusted_proxies: list[NetworkText] = []
+    trusted_proxies: list[NetworkText] = Field(default=[])
     """Networks (`10.1.0.0/16`) whose forwarding headers are believed."""
     cors: CorsSettings | None = None
     """Absent: no other origin may call."""
@@ -77,7 +77,7 @@ class UpstreamSettings(Section):
     compartment_search: Annotated[Literal["parameter", "compartment"], later("union")] = "parameter"
     """How a Patient compartment is searched upstream: by the type's patient parameter, or as `Patient/[id]/[type]` where the
     upstream has that."""
-    answer_size: Size = Field("64MiB", validate_default=True)
+    answer_size: Size = Field(default="64MiB", validate_default=True)
     """The largest answer that is checked in memory; larger ones are refused with 502."""
-    answer_time: Duration = Field("60s", validate_default=True)
+    answer_time: Duration = Field(default="60s", validate_default=True)
     """How long the upstream may take."""

@@ -1,0 +1,169 @@
+"""What no single key shows: contradictions, doubles, plain http, files that cannot be read, secrets in the open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from smart_gateway.fhir.vocabulary import load_vocabulary
+from smart_gateway.scopes.replacement import Replacement
+from smart_gateway.settings.addresses import is_loopback, is_plain_http_elsewhere, parse_listen
+from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.issuers import IssuerSettings, ScopeFormatSettings
+from smart_gateway.settings.model import Settings
+from smart_gateway.settings.policy import FileSink
+from smart_gateway.settings.policy_checks import check_policy
+from smart_gateway.settings.problems import Problem, warning
+from smart_gateway.settings.secret import Secret
+from smart_gateway.tokens.transport import MAX_DOCUMENT
+
+_LEAST_SEALING_KEY = 32  # characters; 32 random bytes in base64 are 44
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})  # RFC 7518 section 6
+
+
+def check(settings: Settings, *, vocabulary_known: bool = True) -> Iterator[Problem]:
+    """Everything that is wrong across keys. ``vocabulary_known`` is false where the FHIR release itself was refused."""
+    for rule in _RULES:
+        yield from rule(settings)
+    if vocabulary_known:
+        yield from check_policy(settings.policy, load_vocabulary(settings.upstream.fhir_version))
+
+
+def _listening(settings: Settings) -> Iterator[Problem]:
+    listen = parse_listen(settings.server.listen)
+    if settings.server.management is not None and listen.meets(parse_listen(settings.server.management)):
+        yield Problem(("server", "management"), "must be another address than server.listen: management is never proxied")
+
+
+def _upstream(settings: Settings) -> Iterator[Problem]:
+    upstream, server = settings.upstream, settings.server
+    if is_plain_http_elsewhere(upstream.url) and not upstream.allow_http:
+        yield _plain_http(("upstream", "url"), "upstream.allow_http")
+    if upstream.url == server.public_url or _is_itself(settings):
+        yield Problem(("upstream", "url"), "is the gateway itself: it would call itself without end")
+
+
+def _is_itself(settings: Settings) -> bool:
+    host, _, port = settings.upstream.url.partition("://")[2].partition("/")[0].rpartition(":")
+    listen = parse_listen(settings.server.listen)
+    return is_loopback(host.strip("[]")) and port == str(listen.port) and (listen.anywhere or is_loopback(listen.host))
+
+
+def _plain_http(path: KeyPath, key: str) -> Problem:
+    return Problem(path, f"plain http to an address that is not loopback: use https, or set {key}: true")
+
+
+def _issuers(settings: Settings) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, issuer in enumerate(settings.issuers):
+        path: KeyPath = ("issuers", index)
+        first = seen.setdefault(issuer.issuer, index)
+        if first != index:
+            yield Problem((*path, "issuer"), f"is already issuers[{first}]: each issuer counts once")
+        yield from _issuer_addresses(issuer, path)
+        yield from _issuer_lists(issuer, path)
+        if issuer.scope_format is not None:
+            yield from _scope_format(issuer.scope_format, (*path, "scope_format"))
+        if issuer.jwks_file is not None:
+            yield from _key_file(settings, issuer.jwks_file, (*path, "jwks_file"))
+
+
+def _issuer_addresses(issuer: IssuerSettings, path: KeyPath) -> Iterator[Problem]:
+    if issuer.jwks_uri is not None and issuer.jwks_file is not None:
+        yield Problem((*path, "jwks_file"), "the keys come from jwks_uri or from jwks_file, not from both")
+    # With keys of its own address or file, the issuer's identifier is a name that is never fetched for them.
+    fetched = {"jwks_uri": issuer.jwks_uri} if issuer.jwks_uri else {} if issuer.jwks_file else {"issuer": issuer.issuer}
+    for key, url in fetched.items():
+        if is_plain_http_elsewhere(url) and not issuer.allow_http:
+            yield _plain_http((*path, key), "allow_http of this issuer")
+
+
+def _issuer_lists(issuer: IssuerSettings, path: KeyPath) -> Iterator[Problem]:
+    if not issuer.claims.scope:
+        yield Problem((*path, "claims", "scope"), "must not be empty: without scopes no token opens anything")
+    if issuer.audiences is not None and "*" in issuer.audiences:
+        yield Problem((*path, "audiences"), 'an audience is compared whole: "*" is no pattern')
+    for key in ("dpop", "mtls"):
+        if getattr(issuer, key) is not None:
+            yield warning((*path, key), "tokens that are bound to a key are refused in this version")
+
+
+def _scope_format(format: ScopeFormatSettings, path: KeyPath) -> Iterator[Problem]:
+    if format.known_urls and format.escapes == "backslash":
+        yield Problem((*path, "known_urls"), "only with escapes: none")
+    try:
+        replacement(format)
+    except ValueError as error:
+        yield Problem(path, str(error))
+
+
+def replacement(format: ScopeFormatSettings) -> Replacement:
+    """How replaced characters are restored; raises ValueError for characters that scopes need themselves."""
+    return Replacement(format.slash or "/", format.star, format.strip_prefix or "", format.escapes, tuple(format.known_urls))
+
+
+def _key_file(settings: Settings, name: str, path: KeyPath) -> Iterator[Problem]:
+    try:
+        with settings.file(name).open("rb") as stream:
+            keys = json.loads(stream.read(MAX_DOCUMENT + 1))["keys"]
+        members = {member for key in keys for member in key}
+    except OSError as error:
+        yield Problem(path, f"the file {name} cannot be read: {error.strerror}")
+    except (ValueError, LookupError, TypeError, RecursionError):
+        yield Problem(path, f"the file {name} holds no JSON Web Key Set")
+    else:
+        if not members:
+            yield Problem(path, f"the file {name} holds no key")
+        elif members & _PRIVATE_MEMBERS:
+            yield warning(path, f"the file {name} holds private or symmetric keys, which have no business here")
+
+
+def _sealing(settings: Settings) -> Iterator[Problem]:
+    if settings.server.sealing is None:
+        yield warning(
+            ("server", "sealing"), "no key: one is made at start, so paging links end with the process and open on no other replica"
+        )
+        return
+    for index, key in enumerate(settings.server.sealing.keys):
+        if len(key.reveal()) < _LEAST_SEALING_KEY:
+            text = f"must have at least {_LEAST_SEALING_KEY} characters, such as those of `openssl rand -base64 32`"
+            yield Problem(("server", "sealing", "keys", index), text)
+
+
+def _audit_files(settings: Settings) -> Iterator[Problem]:
+    for index, sink in enumerate(settings.policy.audit.sinks):
+        if isinstance(sink, FileSink) and not settings.file(sink.file).parent.is_dir():
+            yield Problem(("policy", "audit", "sinks", index, "file"), f"the directory of {sink.file} does not exist")
+
+
+def _plain_secrets(settings: Settings) -> Iterator[Problem]:
+    for path in _secrets(settings, ()):
+        yield warning(path, "a secret in the open: use {from_env: NAME} or {from_file: PATH}")
+
+
+def _secrets(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """Where secrets are written in the file itself."""
+    match value:
+        case Secret(plain=True):
+            yield path
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _secrets(getattr(value, name), (*path, name))
+        case list():
+            for index, item in enumerate(value):
+                yield from _secrets(item, (*path, index))
+        case _:
+            return
+
+
+_RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
+    _listening,
+    _upstream,
+    _issuers,
+    _sealing,
+    _audit_files,
+    _plain_secrets,
+)

@@ -1,0 +1,168 @@
+"""What the policy says against the FHIR release: types, search parameters and scopes that exist and can be decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
+from smart_gateway.policy.model import DEFAULT_SHARED_TYPES, SERVER_TYPES
+from smart_gateway.scopes.parsing import parse_scope
+from smart_gateway.scopes.scope import Context, MalformedScope, PlainScope, ResourceScope, ScopeKind
+from smart_gateway.scopes.validity import objection
+from smart_gateway.settings.complaints import nearest
+from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.policy import ClientSettings, PolicySettings
+from smart_gateway.settings.problems import Problem, warning
+
+_HAS_COMPARTMENT = frozenset({"Practitioner", "Patient", "RelatedPerson"})
+_USER_KINDS = ("Practitioner", "Patient", "RelatedPerson", "PractitionerRole", "Person", "none")
+_BOUNDED_ONLY_BY_CONTEXT = frozenset({"Binary"})  # its securityContext decides; as a shared type it would be open to all
+_HARMLESS = frozenset({ScopeKind.CONTEXT, ScopeKind.IDENTITY, ScopeKind.REFRESH})
+
+
+def check_policy(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Everything in ``policy`` that the release does not know or that cannot be meant."""
+    for rule in _RULES:
+        yield from rule(policy, vocabulary)
+
+
+def _clients(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for name, client in (policy.clients or {}).items():
+        path: KeyPath = ("policy", "clients", name)
+        for key in ("registered_scopes", "limit", "pin"):
+            scopes = getattr(client, key)
+            if scopes is not None:
+                yield from _scopes(scopes, (*path, key), vocabulary, plain_counts=key == "registered_scopes")
+                if not scopes:
+                    yield warning((*path, key), "is empty: this client gets nothing at all")
+        yield from _client_role(name, client, path)
+    if policy.clients == {}:
+        yield warning(("policy", "clients"), "is empty: every client is refused")
+
+
+def _client_role(name: str, client: ClientSettings, path: KeyPath) -> Iterator[Problem]:
+    if name == "*" and client.role is not None:
+        yield warning((*path, "role"), "every client that is not named may use system/ scopes")
+    for key in ("registered_scopes", "limit", "pin"):
+        for index, text in enumerate(getattr(client, key) or ()):
+            scope = parse_scope(text)
+            if isinstance(scope, ResourceScope) and scope.context is Context.SYSTEM and client.role is None:
+                yield warning((*path, key, index), "system/ scopes count only with role: system")
+
+
+def _users(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for kind in _USER_KINDS:
+        path: KeyPath = ("policy", "users", kind)
+        bound = policy.users.of(kind) if policy.users is not None else "nothing"
+        if isinstance(bound, list):
+            yield from _scopes(bound, path, vocabulary, plain_counts=False)
+            if not bound:
+                yield warning(path, "is empty: these users get nothing")
+        elif bound == "compartment" and kind not in _HAS_COMPARTMENT:
+            yield Problem(path, f"{kind} has no compartment")
+        elif bound == "everything" and kind in {"Patient", "RelatedPerson", "none"}:
+            yield warning(path, "opens every patient's record to these users")
+
+
+def _scopes(texts: list[str], path: KeyPath, vocabulary: Vocabulary, *, plain_counts: bool) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, text in enumerate(texts):
+        first = seen.setdefault(text, index)
+        reason = f"is already item {first} of this list" if first != index else scope_objection(text, vocabulary, plain_counts=plain_counts)
+        if reason is not None:
+            yield Problem((*path, index), reason, _nearest_type(text, vocabulary))
+
+
+def scope_objection(text: str, vocabulary: Vocabulary, *, plain_counts: bool) -> str | None:
+    """Why a scope of the policy cannot be meant; None where it can."""
+    scope = parse_scope(text)
+    match scope:
+        case MalformedScope():
+            return f"this scope grants nothing: {scope.reason}"
+        case PlainScope():
+            if plain_counts or scope.kind in _HARMLESS:
+                return None
+            return "is no scope for resources, such as patient/Observation.rs, and has no effect here"
+        case ResourceScope():
+            reason = objection(scope, vocabulary)
+            return None if reason is None else f"this scope grants nothing: {reason}"
+
+
+def _nearest_type(text: str, vocabulary: Vocabulary) -> str | None:
+    scope = parse_scope(text)
+    if not isinstance(scope, ResourceScope) or scope.type == "*" or scope.type in vocabulary.types:
+        return None
+    return nearest(scope.type, vocabulary.types)
+
+
+def _unknown_type(type: str, path: KeyPath, vocabulary: Vocabulary) -> Problem | None:
+    if type in vocabulary.types:
+        return None
+    return Problem(path, f"FHIR {vocabulary.release} has no such resource type", nearest(type, vocabulary.types))
+
+
+def _shared_types(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for index, type in enumerate(policy.shared_types or ()):
+        path: KeyPath = ("policy", "shared_types", index)
+        unknown = _unknown_type(type, path, vocabulary)
+        if unknown is not None:
+            yield unknown
+        elif type == "Patient" or vocabulary.inclusion("Patient", type) or type in (policy.compartment_additions or {}):
+            yield Problem(path, "is in the Patient compartment: bounded by it, and never shared")
+        elif type in _BOUNDED_ONLY_BY_CONTEXT:
+            yield Problem(path, "is bounded by its securityContext, and never shared")
+
+
+def _compartment_additions(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for type, codes in (policy.compartment_additions or {}).items():
+        path: KeyPath = ("policy", "compartment_additions", type)
+        unknown = _unknown_type(type, path, vocabulary)
+        if unknown is not None:
+            yield unknown
+            continue
+        if type == "Patient" or vocabulary.inclusion("Patient", type):
+            yield Problem(path, "is in the release's Patient compartment already: additions to it would widen it")
+        if policy.shared_types is None and type in DEFAULT_SHARED_TYPES:
+            yield warning(path, "is a shared type by default, and bounded by these parameters instead")
+        for index, code in enumerate(codes):
+            yield from _addition(type, code, (*path, index), vocabulary)
+
+
+def _addition(type: str, code: str, path: KeyPath, vocabulary: Vocabulary) -> Iterator[Problem]:
+    parameter = vocabulary.parameter(type, code)
+    if parameter is None:
+        yield Problem(path, f"{type} has no search parameter {code}", nearest(code, vocabulary.parameters(type)))
+    elif parameter.kind is not ParameterKind.REFERENCE or (parameter.targets and "Patient" not in parameter.targets):
+        yield Problem(path, f"{code} of {type} does not refer to a Patient")
+    elif not parameter.evaluable:
+        yield Problem(path, f"{code} of {type} cannot be read from a resource in memory")
+
+
+def _server_types(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for index, type in enumerate(policy.writes.server_types):
+        path: KeyPath = ("policy", "writes", "server_types", index)
+        unknown = _unknown_type(type, path, vocabulary)
+        if unknown is not None:
+            yield unknown
+        elif type not in SERVER_TYPES:
+            yield Problem(path, "is no type that changes what the server does: its scopes decide, and it need not be named")
+
+
+def _public(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for index, rule in enumerate(policy.public):
+        path: KeyPath = ("policy", "public", index, "type")
+        unknown = _unknown_type(rule.type, path, vocabulary)
+        if unknown is not None:
+            yield unknown
+        elif rule.type == "Patient" or vocabulary.inclusion("Patient", rule.type):
+            yield warning(path, "patients' data without a token: everyone can read it")
+
+
+_RULES: tuple[Callable[[PolicySettings, Vocabulary], Iterator[Problem]], ...] = (
+    _clients,
+    _users,
+    _shared_types,
+    _compartment_additions,
+    _server_types,
+    _public,
+)
