@@ -121,7 +121,12 @@ class ScriptedIssuer:
         return known[path]() if path in known else None
 
     def token(
-        self, key: SigningKey | None = None, header: Mapping[str, Any] | None = None, now: float = NOW, audience: str = AUDIENCE, **claims: Any
+        self,
+        key: SigningKey | None = None,
+        header: Mapping[str, Any] | None = None,
+        now: float = NOW,
+        audience: str = AUDIENCE,
+        **claims: Any,
     ) -> str:
         """A signed access token; ``header`` and ``claims`` are set over the usual ones, ``...`` takes one away."""
         key = key or self.keys[0]

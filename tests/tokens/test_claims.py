@@ -16,7 +16,9 @@ from tests.support.issuer import AUDIENCE, ISSUER, access_claims
 BASES = Bases(public=AUDIENCE, upstream="http://127.0.0.1:8090/fhir")
 
 
-def principal(*, paths: ClaimPaths | None = None, replacement: Replacement | None = None, bases: tuple[str, ...] = (), **claims: Any) -> Principal:
+def principal(
+    *, paths: ClaimPaths | None = None, replacement: Replacement | None = None, bases: tuple[str, ...] = (), **claims: Any
+) -> Principal:
     config = IssuerConfig(ISSUER, (AUDIENCE,), claims=paths or ClaimPaths(), replacement=replacement, fhir_user_bases=bases)
     return read_principal(access_claims(**claims), config, BASES)
 
@@ -202,7 +204,9 @@ def test_details_of_another_type_leave_the_top_level_alone() -> None:
 
 
 def test_matching_details_of_one_context_add_up() -> None:
-    who = principal(authorization_details=[detail(), detail(scope=["user/Patient.r"]), detail(locations=["https://other/fhir"], scope="user/*.c")])
+    who = principal(
+        authorization_details=[detail(), detail(scope=["user/Patient.r"]), detail(locations=["https://other/fhir"], scope="user/*.c")]
+    )
     assert scopes_of(who) == ["patient/Condition.rs", "user/Patient.r"]
 
 

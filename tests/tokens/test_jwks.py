@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smart_gateway.tokens.algorithms import ALGORITHMS
+from smart_gateway.tokens.algorithms import ALGORITHMS, signature_holds
 from smart_gateway.tokens.jwks import KeySet, parse_key_set
 from smart_gateway.tokens.transport import FetchError
 from tests.support.issuer import make_key
@@ -112,3 +112,9 @@ def test_kids_are_compared_whole(kid: str) -> None:
 def test_doubled_kids_are_all_tried() -> None:
     other = make_key("RS256", "other").jwk(kid="key-1")
     assert len(usable(RSA.jwk(), other, EC.jwk()).candidates("key-1", ALGORITHMS["RS256"])) == 2
+
+
+@pytest.mark.parametrize("key", [EC.private.public_key(), None, "secret", make_key("ES384").private.public_key()])
+def test_a_key_that_the_library_refuses_verifies_nothing(key: Any) -> None:
+    assert not signature_holds(ALGORITHMS["RS256"], key, b"data", RSA.sign(b"data"))
+    assert signature_holds(ALGORITHMS["RS256"], RSA.private.public_key(), b"data", RSA.sign(b"data"))
