@@ -165,7 +165,7 @@ class MemoryTransport:
         if self.gate is not None:
             await self.gate.wait()
         if self.failing & {"*", url}:
-            raise FetchError("down")
+            raise FetchError("answered 500", answered=500)
         if url in self.answers:
             return self.answers[url]
         for issuer in self.issuers:

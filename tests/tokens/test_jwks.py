@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jwt.algorithms import get_default_algorithms
 
 from smart_gateway.tokens.algorithms import ALGORITHMS, signature_holds
 from smart_gateway.tokens.jwks import KeySet, parse_key_set
 from smart_gateway.tokens.transport import FetchError
 from tests.support.issuer import make_key
 
+_ALGORITHMS = get_default_algorithms()
 RSA = make_key("RS256")
 EC = make_key("ES256")
 
@@ -78,6 +80,14 @@ def test_a_key_without_alg_fits_every_algorithm_of_its_kind(alg: str) -> None:
 def test_an_unusable_key_is_left_out_and_the_others_stay(jwk: Any) -> None:
     good = make_key("ES384", "good").jwk()
     assert [key.kid for key in usable(jwk, good).keys] == ["good"]
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_a_key_published_with_its_private_half_is_left_out(alg: str) -> None:
+    private = _ALGORITHMS[alg].to_jwk(make_key(alg).private, as_dict=True)
+    private.pop("key_ops", None)
+    assert "d" in private
+    assert usable(private).keys == ()
 
 
 def test_a_key_for_verification_by_key_ops_is_usable() -> None:
