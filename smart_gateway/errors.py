@@ -2,6 +2,8 @@
 
 SmartGatewayError
 ├── RequestError                 400  the client's request cannot be parsed without doubt
+│   ├── PageRefused              403  a paging link that is not ours, or not this token's
+│   ├── PageExpired              404  a paging link of ours whose time is over
 │   ├── UnknownPath              404
 │   ├── UnknownType              404
 │   ├── MethodNotAllowed         405  carries ``allow``
@@ -65,6 +67,22 @@ class RequestError(SmartGatewayError):
         super().__init__(text)
         self.reason = reason or self.code
         self.expression = expression
+
+
+class PageRefused(RequestError):
+    """The paging link is not one that this gateway sealed for this token (semantics 4 and 10)."""
+
+    code = "foreign-page"
+    issue_code = "forbidden"
+    status = 403
+
+
+class PageExpired(RequestError):
+    """The paging link was sealed for this token, and its time is over."""
+
+    code = "page-expired"
+    issue_code = "not-found"
+    status = 404
 
 
 class UnknownPath(RequestError):

@@ -1,0 +1,101 @@
+"""Confining an answer to a boundary: it is built anew from parts that were judged, never cut down from what came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from smart_gateway.answers.entries import IdentifiedEntry, identify, rebuild
+from smart_gateway.answers.judging import Dependence, Judge, Pending
+from smart_gateway.answers.links import LinkSealer
+from smart_gateway.answers.rewriting import BaseRewriter
+from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Verdict
+from smart_gateway.errors import UpstreamError
+from smart_gateway.fhir.bundles import read_searchset
+from smart_gateway.fhir.members import Members, members_of, text_of, value_of
+from smart_gateway.fhir.references import Reference
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import CheckResource, CheckSearchset
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """What may leave; ``removed`` counts the entries that may not."""
+
+    body: bytes
+    removed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The resource is outside: to the client it is not there."""
+
+
+def confine_resource(raw: bytes, rule: CheckResource, access: Access, known: Mapping[Reference, bool]) -> Confined | Absent | Pending:
+    """Judges one resource as the upstream sent it (identity encoding, FHIR JSON).
+
+    Raises UpstreamError where the answer is not the resource that was asked for. Spec: semantics 4, 5.
+    """
+    body = BaseRewriter(access.policy.bases).whole(raw)
+    try:
+        members = members_of(body)
+        _require_asked(members, rule)
+        verdict = Judge(access).verdict(rule.boundary, rule.type, members)
+    except ValueError:
+        raise UpstreamError("The upstream's answer is not the resource that was asked for, or cannot be read.") from None
+    dependence = Dependence(known)
+    if dependence.settle(verdict):
+        return Confined(body)
+    return Pending(dependence.missing) if dependence.missing else Absent()
+
+
+def _require_asked(members: Members, rule: CheckResource) -> None:
+    if text_of(members, "resourceType") != rule.type or text_of(members, "id") != rule.id:
+        raise ValueError("another resource")
+    if rule.version is not None and "meta" in members:
+        meta = value_of(members["meta"])
+        if not isinstance(meta, dict) or meta.get("versionId", rule.version) != rule.version:
+            raise ValueError("another version")
+
+
+def confine_searchset(
+    raw: bytes, rule: CheckSearchset, access: Access, known: Mapping[Reference, bool], links: LinkSealer
+) -> Confined | Pending:
+    """Judges a searchset entry by entry and builds the answer from those inside. Spec: semantics 4.
+
+    Raises UpstreamError where the answer is not a searchset that can be read, or a count that does not hold.
+    """
+    if rule.count_only and not rule.exact:
+        raise UpstreamError("The number of matches cannot be told, because the search could not be narrowed exactly.")
+    try:
+        found = read_searchset(BaseRewriter(access.policy.bases).whole(raw))
+        entries = [identify(entry, rule.type, access.policy.vocabulary.types) for entry in found.entries]
+        dependence = Dependence(known)
+        kept, removed = _settle(entries, rule, access, dependence)
+        if dependence.missing:
+            return Pending(dependence.missing)
+        made = links.links(found.links, rule.type, rule.exact, rule.drop_elements)
+        return Confined(rebuild(found, kept, removed, rule, made, access.policy.bases.public), removed)
+    except ValueError:
+        raise UpstreamError("The upstream's answer is not a searchset that can be read.") from None
+
+
+def _settle(
+    entries: list[IdentifiedEntry], rule: CheckSearchset, access: Access, dependence: Dependence
+) -> tuple[list[IdentifiedEntry], int]:
+    """The entries that may leave, outcomes among them, and how many may not."""
+    judge = Judge(access)
+    verdicts = [_verdict(entry, rule, access, judge) for entry in entries]
+    for entry, verdict in zip(entries, verdicts, strict=True):
+        if verdict is INSIDE and entry.type is not None and entry.id is not None:
+            dependence.found_inside(Reference(entry.type, entry.id))
+    kept = [entry for entry, verdict in zip(entries, verdicts, strict=True) if entry.is_outcome or dependence.settle(verdict)]
+    return kept, len(entries) - len(kept)
+
+
+def _verdict(entry: IdentifiedEntry, rule: CheckSearchset, access: Access, judge: Judge) -> Verdict:
+    """Matches by the search's boundary, all else by what may be read of its type; without type or id nothing is known of it."""
+    if entry.is_outcome or entry.type is None or entry.id is None:
+        return OUTSIDE
+    boundary = access.readable(entry.type) if entry.mode == "include" else rule.boundary
+    return judge.verdict(boundary, entry.type, entry.found.members)

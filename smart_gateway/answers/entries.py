@@ -1,0 +1,121 @@
+"""Entries of a searchset: identified as they come, built anew as they leave."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from smart_gateway.answers.issues import judged_outcome
+from smart_gateway.fhir.bundles import FoundEntry, Searchset
+from smart_gateway.fhir.members import Members, text_of, value_of
+from smart_gateway.fhir.references import is_id
+from smart_gateway.policy.plan import CheckSearchset
+
+_TOTAL = re.compile(rb"\d{1,15}")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+_MODES = frozenset({"match", "include", "outcome"})
+# The members of an entry.search that upstreams send nearly always; others are read.
+_PLAIN_SEARCH: dict[bytes, dict[str, Any]] = {f'{{"mode":"{mode}"}}'.encode(): {"mode": mode} for mode in _MODES}
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class IdentifiedEntry:
+    """An entry and what it is: ``type`` None where the release does not know it, ``id`` None where it has none.
+
+    ``mode`` is ``include`` for what another search could have matched, else ``match`` or None: what the upstream calls it decides only
+    among resources of the type that was searched for.
+    """
+
+    found: FoundEntry
+    type: str | None
+    id: str | None
+    mode: str | None
+    score: float | None
+
+    @property
+    def is_outcome(self) -> bool:
+        """Whether it is the upstream's own remark on the search, by its type whatever its mode."""
+        return self.type == "OperationOutcome"
+
+
+def identify(entry: FoundEntry, searched: str, types: frozenset[str]) -> IdentifiedEntry:
+    """What ``entry`` of a search on type ``searched`` is. Raises JsonError, ValueError."""
+    type, id = text_of(entry.members, "resourceType"), text_of(entry.members, "id")
+    mode, score = _search(entry.search)
+    if type != searched:
+        mode = "include"
+    elif mode == "outcome":
+        mode = None
+    return IdentifiedEntry(entry, type if type in types else None, id if id is not None and is_id(id) else None, mode, score)
+
+
+def _search(raw: msgspec.Raw | msgspec.UnsetType) -> tuple[str | None, float | None]:
+    if isinstance(raw, msgspec.UnsetType):
+        return None, None
+    search = _PLAIN_SEARCH.get(bytes(raw)) or value_of(raw)
+    if not isinstance(search, dict):
+        return None, None
+    mode, score = search.get("mode"), search.get("score")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+        score = None
+    return mode if isinstance(mode, str) and mode in _MODES else None, score
+
+
+def rebuild(
+    found: Searchset, kept: list[IdentifiedEntry], removed: int, rule: CheckSearchset, links: list[dict[str, str]], public: str
+) -> bytes:
+    """The searchset of the ``kept`` entries, in the public base; resources as the bytes that came."""
+    bundle: dict[str, Any] = {"resourceType": "Bundle", **_identity(found), "type": "searchset"}
+    total = b"" if isinstance(found.total, msgspec.UnsetType) else bytes(found.total)
+    if rule.exact and not removed and _TOTAL.fullmatch(total) is not None:
+        bundle["total"] = int(total)
+    bundle["link"] = links
+    drop = frozenset(rule.drop_elements) | {f"_{name}" for name in rule.drop_elements}
+    made = [_outcome(entry) if entry.is_outcome else _resource(entry, drop, public) for entry in kept]
+    entries = [entry for entry in made if entry is not None]
+    if entries and not rule.count_only:
+        bundle["entry"] = entries
+    return _encode(bundle)
+
+
+def _identity(found: Searchset) -> dict[str, Any]:
+    """``id`` and ``meta.lastUpdated`` of the upstream's Bundle, where they are what they should be."""
+    id = None if isinstance(found.id, msgspec.UnsetType) else value_of(found.id)
+    meta = None if isinstance(found.meta, msgspec.UnsetType) else value_of(found.meta)
+    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    kept: dict[str, Any] = {}
+    if isinstance(id, str) and is_id(id):
+        kept["id"] = id
+    if isinstance(updated, str) and _INSTANT.fullmatch(updated) is not None:
+        kept["meta"] = {"lastUpdated": updated}
+    return kept
+
+
+def _resource(entry: IdentifiedEntry, drop: frozenset[str], public: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if not _is_urn(entry.found.full_url):
+        made["fullUrl"] = f"{public}/{entry.type}/{entry.id}"
+    made["resource"] = _without(entry, drop) if drop and entry.mode != "include" else entry.found.body
+    search = {name: value for name, value in (("mode", entry.mode), ("score", entry.score)) if value is not None}
+    if search:
+        made["search"] = search
+    return made
+
+
+def _without(entry: IdentifiedEntry, drop: frozenset[str]) -> Members:
+    """The members but those in ``drop``: elements that were added for the check, and their ``_`` twins."""
+    return {name: raw for name, raw in entry.found.members.items() if name not in drop}
+
+
+def _is_urn(full_url: msgspec.Raw | msgspec.UnsetType) -> bool:
+    return not isinstance(full_url, msgspec.UnsetType) and bytes(full_url)[:5].lower() == b'"urn:'
+
+
+def _outcome(entry: IdentifiedEntry) -> dict[str, Any] | None:
+    outcome = judged_outcome(entry.found.members)
+    return None if outcome is None else {"resource": outcome, "search": {"mode": "outcome"}}

@@ -1,0 +1,34 @@
+"""What is left of an upstream's OperationOutcome: severity and code, with our own text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smart_gateway.fhir.members import Members, value_of
+
+SEVERITIES = frozenset({"fatal", "error", "warning", "information", "success"})
+# Spec: https://hl7.org/fhir/R5/valueset-issue-type.html, which holds that of R4 and R4B.
+ISSUE_TYPES = frozenset(
+    "invalid structure required value invariant security login unknown expired forbidden suppressed processing not-supported duplicate "
+    "multiple-matches not-found deleted too-long code-invalid extension too-costly business-rule conflict limited-filter transient "
+    "lock-error no-store exception timeout incomplete throttled informational success".split()
+)
+_TEXT = "The FHIR server made a remark on this search; its words are withheld."
+
+
+def judged_outcome(members: Members) -> dict[str, Any] | None:
+    """An OperationOutcome of the issues whose severity and code are FHIR's; None without any. Spec: semantics 7. Raises JsonError."""
+    issues = value_of(members["issue"]) if "issue" in members else None
+    kept = [_judged(issue) for issue in issues if _is_known(issue)] if isinstance(issues, list) else []
+    return {"resourceType": "OperationOutcome", "issue": kept} if kept else None
+
+
+def _is_known(issue: Any) -> bool:
+    if not isinstance(issue, dict):
+        return False
+    severity, code = issue.get("severity"), issue.get("code")
+    return isinstance(severity, str) and isinstance(code, str) and severity in SEVERITIES and code in ISSUE_TYPES
+
+
+def _judged(issue: dict[str, Any]) -> dict[str, Any]:
+    return {"severity": issue["severity"], "code": issue["code"], "details": {"text": _TEXT}}

@@ -1,0 +1,118 @@
+"""Judging the resources of one answer: each by the boundary of its own type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Verdict
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.fhir.bundles import carried
+from smart_gateway.fhir.members import Members, value_of
+from smart_gateway.fhir.references import Reference
+from smart_gateway.policy.access import Access
+
+MOST_REFERENCES = 50  # semantics 3: what the answer refers to is fetched, at most so many
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The answer cannot be judged before it is known whether these may be read: fetch each, then ask again."""
+
+    references: tuple[Reference, ...]
+
+
+class Judge:
+    """Judges the resources of one answer for one token. Reads no more members than the boundaries look at."""
+
+    __slots__ = ("_access", "_members")
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._members: dict[tuple[int, str], frozenset[str] | None] = {}
+
+    def verdict(self, boundary: Boundary, type: str, members: Members) -> Verdict:
+        """Whether the resource, and every resource that it carries, is inside. Raises JsonError where it cannot be read."""
+        own = self._own(boundary, type, members)
+        if own is OUTSIDE or not _may_carry(type, members):
+            return own
+        return both([own, *(self._inner(inner) for inner in carried(type, members))])
+
+    def _own(self, boundary: Boundary, type: str, members: Members) -> Verdict:
+        if boundary.is_everything:
+            return INSIDE
+        if boundary.is_nothing:
+            return OUTSIDE
+        names = self._needed(boundary, type)
+        wanted = members if names is None else [name for name in names if name in members]
+        return self._access.matcher.admits(boundary, {name: value_of(members[name]) for name in wanted}, type)
+
+    def _needed(self, boundary: Boundary, type: str) -> frozenset[str] | None:
+        # Boundaries are kept by Access as long as it lives, hence longer than this judge: their identity is a safe key.
+        key = (id(boundary), type)
+        if key not in self._members:
+            self._members[key] = self._access.matcher.members_read(boundary, type)
+        return self._members[key]
+
+    def _inner(self, resource: Mapping[str, Any]) -> Verdict:
+        type = resource["resourceType"]
+        if not isinstance(type, str) or type not in self._access.policy.vocabulary.types:
+            return OUTSIDE
+        return self._access.matcher.admits(self._access.readable(type), resource, type)
+
+
+def _may_carry(type: str, members: Members) -> bool:
+    return type in {"Bundle", "Parameters"} or "contained" in members
+
+
+def both(verdicts: Iterable[Verdict]) -> Verdict:
+    """All of ``verdicts`` at once."""
+    references: list[Reference] = []
+    for verdict in verdicts:
+        if verdict is OUTSIDE:
+            return OUTSIDE
+        if isinstance(verdict, Depends):
+            references.extend(verdict.references)
+    return Depends(tuple(references)) if references else INSIDE
+
+
+class Dependence:
+    """Which of the resources that an answer depends on may be read, and which must be asked for.
+
+    ``known`` holds what was fetched; what is found inside in the same answer counts as well.
+    """
+
+    __slots__ = ("_known", "_missing", "_room")
+
+    def __init__(self, known: Mapping[Reference, bool]) -> None:
+        self._known = {unversioned(reference): readable for reference, readable in known.items()}
+        self._room = MOST_REFERENCES - len(self._known)
+        self._missing: dict[Reference, None] = {}
+
+    @property
+    def missing(self) -> tuple[Reference, ...]:
+        """What must be fetched before everything is settled."""
+        return tuple(self._missing)
+
+    def found_inside(self, reference: Reference) -> None:
+        """``reference`` is in this answer, and inside."""
+        self._known[reference] = True
+
+    def settle(self, verdict: Verdict) -> bool:
+        """Whether the resource may leave. With something missing it is False for now, and for good where more would have to be
+        fetched than the limit allows."""
+        if not isinstance(verdict, Depends):
+            return verdict is INSIDE
+        references = [unversioned(reference) for reference in verdict.references]
+        if not references or any(self._known.get(reference) is False for reference in references):
+            return False
+        unknown = {reference: None for reference in references if reference not in self._known}
+        if len(self._missing | unknown) <= self._room:
+            self._missing |= unknown
+        return not unknown
+
+
+def unversioned(reference: Reference) -> Reference:
+    """A version counts as its resource (semantics 3)."""
+    return reference if reference.version is None else Reference(reference.type, reference.id)
