@@ -10,12 +10,22 @@ from collections.abc import Callable, Mapping
 
 from smart_gateway.fhir.search_values_dates import parse_date
 from smart_gateway.fhir.search_values_numbers import parse_number, parse_quantity
-from smart_gateway.fhir.search_values_references import parse_reference_value
+from smart_gateway.fhir.search_values_references import ReferenceValue, parse_reference_value
 from smart_gateway.fhir.search_values_syntax import ValueSyntaxError, escape, split_at, split_values, unescape
 from smart_gateway.fhir.search_values_tokens import parse_token, parse_typed_identifier
 from smart_gateway.fhir.vocabulary import Component, ParameterKind, SearchParameter
 
-__all__ = ["ValueSyntaxError", "component_parameter", "escape", "is_type", "split_at", "split_values", "undecidable", "unescape"]
+__all__ = [
+    "ValueSyntaxError",
+    "component_parameter",
+    "escape",
+    "is_type",
+    "read_reference",
+    "split_at",
+    "split_values",
+    "undecidable",
+    "unescape",
+]
 
 _MODIFIERS: Mapping[ParameterKind, frozenset[str]] = {
     ParameterKind.TOKEN: frozenset({"not", "text", "of-type"}),
@@ -48,6 +58,19 @@ def undecidable(parameter: SearchParameter, modifier: str | None, values: tuple[
     except ValueSyntaxError as unreadable:
         return f"The value of {_key(parameter, modifier)} cannot be decided: {unreadable}."
     return None if values else f"{_key(parameter, modifier)} has no value."
+
+
+def read_reference(parameter: SearchParameter, type: str | None, value: str) -> ReferenceValue:
+    """A value of a reference parameter; ``type`` is the modifier ``:Type``. Raises ValueSyntaxError.
+
+    A bare id counts only where it means one type: the only one that the elements can refer to, or the one that the parameter is
+    named after (``patient``). Elsewhere the specification calls it ambiguous, and several resources may have that id.
+    """
+    restricted = all(path.targets for path in parameter.paths)
+    targets = frozenset[str]().union(*(path.targets for path in parameter.paths)) if restricted else parameter.targets
+    namesakes = {target for target in targets if target.lower() == parameter.code}
+    meant = next(iter(namesakes or targets)) if namesakes or len(targets) == 1 else None
+    return parse_reference_value(value, targets, type, meant)
 
 
 def component_parameter(composite: SearchParameter, component: Component) -> SearchParameter:
@@ -102,7 +125,7 @@ def _read_reference(parameter: SearchParameter, modifier: str | None, value: str
     if modifier == "identifier":
         parse_token(value)
     else:
-        parse_reference_value(value, parameter.targets, modifier)
+        read_reference(parameter, modifier, value)
 
 
 def _read_string(parameter: SearchParameter, modifier: str | None, value: str) -> None:

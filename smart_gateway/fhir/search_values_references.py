@@ -22,18 +22,16 @@ class ReferenceValue:
     url: str | None = None
 
 
-def parse_reference_value(text: str, targets: Set[str], type: str | None) -> ReferenceValue:
-    """``type`` is the modifier ``:Type``; ``targets`` the types that the parameter can refer to (empty: any).
-
-    A bare id counts only where one type is possible: the specification calls it ambiguous elsewhere. Raises ValueSyntaxError.
-    """
+def parse_reference_value(text: str, targets: Set[str], type: str | None, meant: str | None) -> ReferenceValue:
+    """``type`` is the modifier ``:Type``; ``targets`` the types that the parameter can refer to (empty: any); ``meant`` the one
+    that a bare id means, if it means one. Raises ValueSyntaxError."""
     value = unescape(text)
     if _ABSOLUTE.fullmatch(value):
         if type is not None:
             raise ValueSyntaxError(f"the modifier :{type} goes with an id, not with a URL")
         return ReferenceValue(url=value)
     match = _TYPED.fullmatch(value)
-    named, id = (match[1], match[2]) if match else (type or _only(targets), value)
+    named, id = (match[1], match[2]) if match else (type or meant, value)
     if not is_id(id) or id in {".", ".."}:
         raise ValueSyntaxError("a reference is written Type/id or as an absolute URL, without a version")
     if named is None:
@@ -43,7 +41,3 @@ def parse_reference_value(text: str, targets: Set[str], type: str | None) -> Ref
     if targets and named not in targets:
         raise ValueSyntaxError(f"it never refers to {named}")
     return ReferenceValue(named, id)
-
-
-def _only(targets: Set[str]) -> str | None:
-    return next(iter(targets)) if len(targets) == 1 else None
