@@ -60,7 +60,7 @@ def test_admission_is_what_an_independent_judge_says() -> None:
             found = inside(boundary, resource, resource["resourceType"])
             assert found is expected, (texts, patient, user, letter, resource)
             hits += expected
-    assert hits > EXAMPLES * 0.02  # the worlds are not empty
+    assert hits > EXAMPLES * 0.005  # the worlds are not empty
 
 
 def test_an_exact_narrowing_returns_nothing_outside_and_loses_only_members_by_other_parameters() -> None:
@@ -82,7 +82,7 @@ def test_an_exact_narrowing_returns_nothing_outside_and_loses_only_members_by_ot
         if admitted and not returned:
             lost += 1
             assert _member_by_another_parameter(narrower, boundary, resource, type), (texts, patient, user, resource, narrowing)
-    assert exact > EXAMPLES * 0.03
+    assert exact > EXAMPLES * 0.01
     assert lost > 0
 
 
@@ -151,7 +151,7 @@ def test_the_hint_helps_and_nothing_less_does() -> None:
         (missing,) = decision.missing
         helped = authorize(request, access_of([*texts, missing.scope], patient, user))
         assert isinstance(helped, Permit), (texts, patient, user, target, missing)
-    assert hinted > EXAMPLES * 0.005
+    assert hinted > EXAMPLES * 0.002
 
 
 def test_a_search_never_returns_what_the_judge_keeps_back() -> None:
@@ -172,7 +172,7 @@ def test_a_search_never_returns_what_the_judge_keeps_back() -> None:
             resource = generating.resource(rng)
             if _leaves(decision.plan, resource):
                 assert any(judge.admits(text, "s", resource, patient, user) for text in texts), (texts, patient, user, query, resource)
-    assert permitted > EXAMPLES * 0.03
+    assert permitted > EXAMPLES * 0.01
 
 
 def _leaves(plan: Plan, resource: dict[str, object]) -> bool:
