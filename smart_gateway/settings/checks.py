@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from smart_gateway.fhir.vocabulary import load_vocabulary
-from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.addresses import is_loopback, is_plain_http_elsewhere, parse_listen
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.issuers import IssuerSettings, ScopeFormatSettings
@@ -57,12 +56,12 @@ def _plain_http(path: KeyPath, key: str) -> Problem:
 
 
 def _issuers(settings: Settings) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     for index, issuer in enumerate(settings.issuers):
         path: KeyPath = ("issuers", index)
-        first = seen.setdefault(issuer.issuer, index)
-        if first != index:
-            yield Problem((*path, "issuer"), f"is already issuers[{first}]: each issuer counts once")
+        if issuer.issuer in seen:
+            yield Problem((*path, "issuer"), "is there already: each issuer counts once")
+        seen.add(issuer.issuer)
         yield from _issuer_addresses(issuer, path)
         yield from _issuer_lists(issuer, path)
         if issuer.scope_format is not None:
@@ -95,14 +94,9 @@ def _scope_format(format: ScopeFormatSettings, path: KeyPath) -> Iterator[Proble
     if format.known_urls and format.escapes == "backslash":
         yield Problem((*path, "known_urls"), "only with escapes: none")
     try:
-        replacement(format)
+        format.replacement()
     except ValueError as error:
         yield Problem(path, str(error))
-
-
-def replacement(format: ScopeFormatSettings) -> Replacement:
-    """How replaced characters are restored; raises ValueError for characters that scopes need themselves."""
-    return Replacement(format.slash or "/", format.star, format.strip_prefix or "", format.escapes, tuple(format.known_urls))
 
 
 def _key_file(settings: Settings, name: str, path: KeyPath) -> Iterator[Problem]:
@@ -122,15 +116,13 @@ def _key_file(settings: Settings, name: str, path: KeyPath) -> Iterator[Problem]
 
 
 def _sealing(settings: Settings) -> Iterator[Problem]:
-    if settings.server.sealing is None:
-        yield warning(
-            ("server", "sealing"), "no key: one is made at start, so paging links end with the process and open on no other replica"
-        )
-        return
-    for index, key in enumerate(settings.server.sealing.keys):
+    keys, path = settings.server.sealing.keys, ("server", "sealing", "keys")
+    if keys is None:
+        yield warning(path, "no key: one is made at start; paging links end with the process and open on no other replica")
+    for index, key in enumerate(keys or ()):
         if len(key.reveal()) < _LEAST_SEALING_KEY:
             text = f"must have at least {_LEAST_SEALING_KEY} characters, such as those of `openssl rand -base64 32`"
-            yield Problem(("server", "sealing", "keys", index), text)
+            yield Problem((*path, index), text)
 
 
 def _audit_files(settings: Settings) -> Iterator[Problem]:

@@ -111,6 +111,8 @@ def _one_of(expected: str, node: Node) -> tuple[str, str | None]:
     words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
     guess = nearest(node.content, words) if isinstance(node.content, str) else None
     listed = f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+    if guess == node.content:  # the number that it is, in quotes
+        return f"must be {listed}, without quotes", None
     return f"must be {listed}", guess
 
 

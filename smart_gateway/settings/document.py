@@ -67,6 +67,18 @@ def read_value(text: str, source: str) -> Document:
     return Document(found.root, findings)
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's scanner, with ``?`` allowed inside a word of a flow list as YAML 1.2 does: ``[patient/Patient.r?_id=1]``."""
+
+    def scan_plain(self) -> yaml.ScalarToken:
+        token: yaml.ScalarToken = super().scan_plain()
+        while self.flow_level and self.peek() == "?" and self.index == token.end_mark.index and self.peek(1) != "#":
+            self.forward()
+            rest = super().scan_plain()
+            token = yaml.ScalarToken(f"{token.value}?{rest.value}", True, token.start_mark, rest.end_mark)
+        return token
+
+
 class _Unusable(Exception):
     """Reading cannot go on."""
 
@@ -81,7 +93,7 @@ class _Reader:
     def __init__(self, text: str, source: str) -> None:
         self.findings: list[Finding] = []
         self._source = source
-        self._events = yaml.parse(text, Loader=yaml.SafeLoader)  # a generator: what it raises, it raises while read
+        self._events = yaml.parse(text, Loader=_Loader)  # a generator: what it raises, it raises while read
         self._anchors: dict[str, Node] = {}
         self._count = 0
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.addresses import BaseUrl, FetchedUrl, IssuerUrl
 from smart_gateway.settings.quantities import Duration, Leeway
 from smart_gateway.settings.section import NotYet, NotYetUnlessEmpty, NotYetUnlessFalse, Section, Text, later
@@ -46,6 +47,10 @@ class ScopeFormatSettings(Section):
     type is read back, and URLs in values are looked up in `known_urls`."""
     known_urls: list[Text] = Field(default=[])
     """With `escapes: none`: the URLs that may stand in values, as they really are."""
+
+    def replacement(self) -> Replacement:
+        """How replaced characters are restored; raises ValueError for characters that scopes need themselves."""
+        return Replacement(self.slash or "/", self.star, self.strip_prefix or "", self.escapes, tuple(self.known_urls))
 
 
 class DpopSettings(Section):

@@ -55,9 +55,7 @@ def load_settings(source: str | Path | Mapping[str, Any], *, environment: Mappin
     """
     examination = examine(source, os.environ if environment is None else environment)
     if examination.settings is None:
-        errors = [finding for finding in examination.findings if finding.severity is Severity.ERROR]
-        text = "\n".join(str(finding) for finding in errors)
-        raise SettingsError(f"The settings are refused:\n{text}", examination.findings)
+        raise _refusal(examination.findings)
     for finding in examination.findings:
         logger.warning("%s", finding)
     return examination.settings
@@ -78,6 +76,15 @@ def examine(source: str | Path | Mapping[str, Any], environment: Mapping[str, st
     settings = reading.judge(root, directory) if root is not None else None
     findings = tuple(sorted(dict.fromkeys(reading.findings), key=lambda finding: finding.place.order))
     return Examination(None if has_errors(findings) else settings, findings, tuple(dict.fromkeys(reading.files)))
+
+
+def _refusal(findings: tuple[Finding, ...]) -> SettingsError:
+    """The error with every finding, also as notes, so that a traceback shows them."""
+    error = SettingsError("The settings are refused.", findings)
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            error.add_note(str(finding))
+    return error
 
 
 class _Reading:

@@ -65,12 +65,12 @@ def _users(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
 
 
 def _scopes(texts: list[str], path: KeyPath, vocabulary: Vocabulary, *, plain_counts: bool) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
     for index, text in enumerate(texts):
-        first = seen.setdefault(text, index)
-        reason = f"is already item {first} of this list" if first != index else scope_objection(text, vocabulary, plain_counts=plain_counts)
+        reason = scope_objection(text, vocabulary, plain_counts=plain_counts)
         if reason is not None:
             yield Problem((*path, index), reason, _nearest_type(text, vocabulary))
+        elif text in texts[:index]:
+            yield warning((*path, index), "is in this list already")
 
 
 def scope_objection(text: str, vocabulary: Vocabulary, *, plain_counts: bool) -> str | None:
@@ -78,14 +78,14 @@ def scope_objection(text: str, vocabulary: Vocabulary, *, plain_counts: bool) ->
     scope = parse_scope(text)
     match scope:
         case MalformedScope():
-            return f"this scope grants nothing: {scope.reason}"
+            return f"this scope grants nothing: {scope.reason.rstrip(".")}"
         case PlainScope():
             if plain_counts or scope.kind in _HARMLESS:
                 return None
             return "is no scope for resources, such as patient/Observation.rs, and has no effect here"
         case ResourceScope():
             reason = objection(scope, vocabulary)
-            return None if reason is None else f"this scope grants nothing: {reason}"
+            return None if reason is None else f"this scope grants nothing: {reason.rstrip(".")}"
 
 
 def _nearest_type(text: str, vocabulary: Vocabulary) -> str | None:

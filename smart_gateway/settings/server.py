@@ -23,8 +23,9 @@ class CorsSettings(Section):
 class SealingSettings(Section):
     """How paging links are sealed, so that a client can neither read, change nor pass them on."""
 
-    keys: Annotated[list[Secret], Field(min_length=1)]
-    """Secrets of 32 random bytes in base64 (`openssl rand -base64 32`), the same on every replica: the first seals, all open."""
+    keys: Annotated[list[Secret], Field(min_length=1)] | None = None
+    """Secrets of 32 random bytes in base64 (`openssl rand -base64 32`), the same on every replica: the first seals, all open.
+    Absent: a key is made at start, and paging links end with the process."""
     lifetime: Duration = Field(default="15m", validate_default=True)
     """How long a paging link can be followed."""
 
@@ -42,8 +43,8 @@ class ServerSettings(Section):
     """Networks (`10.1.0.0/16`) whose forwarding headers are believed."""
     cors: CorsSettings | None = None
     """Absent: no other origin may call."""
-    sealing: SealingSettings | None = None
-    """Absent: a key is made at start, and paging links end with the process."""
+    sealing: SealingSettings = SealingSettings()
+    """How paging links are sealed."""
     listeners: NotYet = None
     tls: NotYet = None
 

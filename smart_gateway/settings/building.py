@@ -1,0 +1,201 @@
+"""From settings to what runs: the compiled policy, the issuers, and the snapshot with everything that one request needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import FileIO
+from ipaddress import ip_network
+from urllib.parse import urlsplit
+
+from smart_gateway.answers.sealing import Sealer
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.vocabulary import load_vocabulary
+from smart_gateway.gateway.snapshot import Snapshot
+from smart_gateway.observe.logs import DecisionLog, Sink
+from smart_gateway.policy.model import (
+    DEFAULT_SHARED_TYPES,
+    DEFAULT_USERS,
+    ClientRule,
+    Policy,
+    PublicInteraction,
+    UserBound,
+    UserRule,
+    default_additions,
+)
+from smart_gateway.request.limits import Limits
+from smart_gateway.request.parsing import RequestParser
+from smart_gateway.scopes.parsing import parse_scope
+from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.settings.issuers import IssuerSettings
+from smart_gateway.settings.model import Settings
+from smart_gateway.settings.policy import ClientSettings, FileSink, PolicySettings, UserSettings
+from smart_gateway.settings.server import BearerAuthorization
+from smart_gateway.tokens.cache import DenyList
+from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
+from smart_gateway.tokens.transport import HttpTransport
+from smart_gateway.tokens.verifier import Verifier
+
+_REQUIRED_SCOPE_URLS = {
+    "core": "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope",
+    "smart": "http://hl7.org/fhir/smart-app-launch/StructureDefinition/required-scope",
+}
+SEALING_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A snapshot and what must be closed once no request uses it any more."""
+
+    snapshot: Snapshot
+    verifier: Verifier
+    files: tuple[FileIO, ...] = ()
+
+    async def aclose(self) -> None:
+        """Ends key fetches and closes files."""
+        await self.verifier.aclose()
+        for file in self.files:
+            file.close()
+
+
+def build_snapshot(settings: Settings) -> Snapshot:
+    """Everything that one request needs, for commands that decide and end."""
+    return build(settings).snapshot
+
+
+def build(settings: Settings, *, sealing_key: bytes | None = None, dry_run: bool = False) -> Built:
+    """Builds anew. ``sealing_key`` seals where the settings name no key; without both a key is made up. Opens the audit files."""
+    policy = build_policy(settings)
+    limits = build_limits(settings.policy)
+    deny_list = DenyList(frozenset(settings.revocation.jti), frozenset(settings.revocation.subjects))
+    verifier = Verifier(build_issuers(settings), policy.bases, HttpTransport(), deny_list=deny_list)
+    files = tuple(FileIO(settings.file(sink.file), "ab") for sink in settings.policy.audit.sinks if isinstance(sink, FileSink))
+    authorization = settings.upstream.authorization
+    bearer = authorization.bearer.reveal() if isinstance(authorization, BearerAuthorization) else None
+    snapshot = Snapshot(
+        policy=policy,
+        parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits),
+        verifier=verifier,
+        discovery=verifier,
+        limits=limits,
+        sealer=_sealer(settings, sealing_key),
+        log=DecisionLog(_sink(files, log="log" in settings.policy.audit.sinks)),
+        issuers=tuple(issuer.issuer for issuer in settings.issuers),
+        required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
+        trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),
+        cors_origins=frozenset(settings.server.cors.origins if settings.server.cors else ()),
+        forward_authorization=authorization == "forward",
+        upstream_authorization=None if bearer is None else f"Bearer {bearer}",
+        answer_size=settings.upstream.answer_size,
+        answer_time=settings.upstream.answer_time,
+        dry_run=dry_run,
+    )
+    return Built(snapshot, verifier, files)
+
+
+def build_policy(settings: Settings) -> Policy:
+    """The policy as ``authorize`` knows it. Sections that are absent have their documented defaults."""
+    release, policy = settings.upstream.fhir_version, settings.policy
+    additions = policy.compartment_additions
+    shared = policy.shared_types
+    return Policy(
+        vocabulary=load_vocabulary(release),
+        bases=Bases(settings.server.public_url, settings.upstream.url),
+        clients=None if policy.clients is None else {name: _client(client) for name, client in policy.clients.items()},
+        users=DEFAULT_USERS if policy.users is None else _users(policy.users),
+        shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
+        compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},
+        writable_server_types=frozenset(policy.writes.server_types),
+        public=tuple(PublicInteraction(Interaction(rule.interaction), rule.type) for rule in policy.public),
+        foreign_patient_search=policy.foreign_patient_search,
+        absent_and_forbidden=policy.absent_and_forbidden,
+        update_as_create=policy.writes.update_as_create,
+        compartment_search=settings.upstream.compartment_search,
+    )
+
+
+def build_limits(policy: PolicySettings) -> Limits:
+    """The limits of one request."""
+    return Limits(**policy.limits.model_dump(exclude={"requests_per_minute"}))
+
+
+def build_issuers(settings: Settings) -> tuple[IssuerConfig, ...]:
+    """The closed list of trusted issuers."""
+    return tuple(_issuer(issuer, settings) for issuer in settings.issuers)
+
+
+def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
+    claims = issuer.claims
+    return IssuerConfig(
+        issuer=issuer.issuer,
+        audiences=(settings.server.public_url,) if issuer.audiences is None else tuple(issuer.audiences),
+        jwks_uri=issuer.jwks_uri,
+        jwks_file=None if issuer.jwks_file is None else settings.file(issuer.jwks_file),
+        algorithms=tuple(issuer.algorithms),
+        leeway=issuer.leeway,
+        max_token_lifetime=issuer.max_token_lifetime,
+        claims=ClaimPaths(**{name: tuple(paths) for name, paths in claims.model_dump().items()}),
+        replacement=None if issuer.scope_format is None else issuer.scope_format.replacement(),
+        v1_write=issuer.v1_write,
+        fhir_user_bases=tuple(issuer.fhir_user_bases),
+        allow_http=issuer.allow_http,
+    )
+
+
+def _client(client: ClientSettings) -> ClientRule:
+    registered, pin, limit = (_scopes(texts) for texts in (client.registered_scopes, client.pin, client.limit))
+    return ClientRule(registered_scopes=registered, pin=pin, limit=limit, system_role=client.role == "system")
+
+
+def _users(users: UserSettings) -> Mapping[str, UserRule]:
+    return {kind: _user(users.of(kind)) for kind in DEFAULT_USERS}
+
+
+def _user(bound: str | list[str]) -> UserRule:
+    return UserRule(scopes=_scopes(bound)) if isinstance(bound, list) else UserRule(UserBound(bound))
+
+
+def _scopes(texts: Sequence[str] | None) -> tuple[ResourceScope, ...] | None:
+    """The scopes for resources; None where nothing was said, an empty tuple where nothing was granted."""
+    if texts is None:
+        return None
+    scopes = (parse_scope(text) for text in texts)
+    return tuple(scope for scope in scopes if isinstance(scope, ResourceScope))
+
+
+def _sealer(settings: Settings, made_up: bytes | None) -> Sealer:
+    sealing = settings.server.sealing
+    if sealing.keys is None:
+        return Sealer([made_up or os.urandom(SEALING_KEY_BYTES)], sealing.lifetime)
+    return Sealer([key.reveal().encode() for key in sealing.keys], sealing.lifetime)
+
+
+def _sink(files: tuple[FileIO, ...], *, log: bool) -> Sink | None:
+    """None is standard output alone."""
+    if not files:
+        return None
+    sinks: list[Sink] = [FileIO(1, "wb", closefd=False), *files] if log else list(files)
+    return sinks[0] if len(sinks) == 1 else _Sinks(tuple(sinks))
+
+
+class _Sinks:
+    """Several places for one line; the line counts as written only when all of them have it."""
+
+    def __init__(self, sinks: tuple[Sink, ...]) -> None:
+        self._sinks = sinks
+
+    def write(self, line: bytes, /) -> int | None:
+        """Writes to all, also after one has failed; raises OSError when one did, or answers the fewest bytes that one took."""
+        written, failure = len(line), None
+        for sink in self._sinks:
+            try:
+                taken = sink.write(line)
+            except OSError as error:
+                failure = error
+            else:
+                written = min(written, len(line) if taken is None else taken)
+        if failure is not None:
+            raise failure
+        return written
