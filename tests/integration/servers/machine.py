@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 START_SECONDS = 300  # a busy machine takes 40 s for what a quiet one does in 10
 
@@ -99,12 +100,25 @@ class Running:
             time.sleep(0.1)
 
 
-def start(command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Running:
-    """Starts ``command`` in a process group of its own, output into ``log``."""
+def start(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    errors: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Running:
+    """Starts ``command`` in a process group of its own: standard output into ``log``, standard error into ``errors`` or the same file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=cwd, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT if errors is None else errors,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
         )
     return Running(process, log)
 

@@ -21,6 +21,7 @@ ADMIN, ADMIN_PASSWORD = "admin", "admin-test-only"
 USERS: dict[str, tuple[str | None, str | None]] = {
     "amy": ("pat-a", "Patient/pat-a"),
     "ben": ("pat-b", "Patient/pat-b"),
+    "wanda": ("pat-w", "Patient/pat-w"),
     "dr-house": (None, "Practitioner/prac-1"),
     "dr-wilson": ("pat-a", "Practitioner/prac-2"),
     "rita": ("pat-a", "RelatedPerson/rel-a"),

@@ -1,0 +1,90 @@
+"""A client app in front of a gateway, which fails at once where an answer holds somebody else's record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from tests.integration.records import PATIENTS, marks
+
+FHIR_JSON = "application/fhir+json"
+FORM = "application/x-www-form-urlencoded"
+
+
+class App:
+    """Sends requests relative to ``base`` with one token; ``sees`` are the patients whose record may show up in answers."""
+
+    def __init__(self, base: str, token: str | None, *, sees: str = "") -> None:
+        self.base = base
+        self.forbidden = [mark for patient in PATIENTS if patient not in sees for mark in marks(patient)]
+        headers = {"accept": FHIR_JSON} | ({"authorization": f"Bearer {token}"} if token is not None else {})
+        hooks = {"response": [self._check]}
+        self._http = httpx.Client(base_url=base, headers=headers, event_hooks=hooks, timeout=60, trust_env=False)
+
+    def __call__(self, method: str, target: str, **more: Any) -> httpx.Response:
+        """``app("GET", "/Patient/pat-a")``."""
+        return self._http.request(method, self.base + target, **more)
+
+    def get(self, target: str, **more: Any) -> httpx.Response:
+        """A read or search."""
+        return self("GET", target, **more)
+
+    def follow(self, link: str) -> httpx.Response:
+        """A link as the gateway gave it: always below its own base."""
+        assert link.startswith(f"{self.base}/"), link
+        return self._http.get(link)
+
+    def send(self, method: str, target: str, resource: dict[str, Any], **headers: str) -> httpx.Response:
+        """A write; header names with underscores for hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self(method, target, json=resource, headers={"content-type": FHIR_JSON, **named})
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
+
+    def _check(self, response: httpx.Response) -> None:
+        response.read()
+        seen = response.text + str(response.headers)
+        for mark in self.forbidden:
+            assert mark not in seen, f"{response.request.method} {response.request.url} tells {mark}: {seen[:2000]}"
+
+
+MakeApp = Callable[..., App]
+
+
+def ids(response: httpx.Response) -> list[str]:
+    """``Type/id`` of every entry of a searchset, in order."""
+    assert response.status_code == 200, response.text
+    bundle = response.json()
+    assert (bundle["resourceType"], bundle["type"]) == ("Bundle", "searchset")
+    return [f"{entry['resource']['resourceType']}/{entry['resource']['id']}" for entry in bundle.get("entry", [])]
+
+
+def link(response: httpx.Response, relation: str) -> str | None:
+    """The URL of one of a Bundle's links."""
+    found = [link["url"] for link in response.json().get("link", []) if link["relation"] == relation]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+def refused(response: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """Asserts that this is a refusal as semantics 10 wants it, of this status and code; answers its OperationOutcome."""
+    assert response.status_code == status, f"{response.status_code} {response.text}"
+    outcome: dict[str, Any] = response.json()
+    assert outcome["resourceType"] == "OperationOutcome"
+    assert response.headers["content-type"].startswith(FHIR_JSON)
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "no-store" in response.headers["cache-control"]
+    codes = [coding["code"] for issue in outcome["issue"] for coding in issue["details"]["coding"]]
+    assert code is None or code in codes, codes
+    return outcome
+
+
+def required_scopes(outcome: dict[str, Any]) -> list[str]:
+    """The scopes of the required-scope extension, wherever the outcome carries it."""
+    url = "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
+    found = [extension for part in (outcome, *outcome["issue"]) for extension in part.get("extension", [])]
+    return [extension["valueString"] for extension in found if extension["url"] == url]
