@@ -6,12 +6,14 @@ refer to resources that are not there), client ids must hold a letter. ``compart
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.integration.servers.machine import Running, cache, digest, only_one, run, start
 
@@ -27,10 +29,12 @@ class Hapi:
     base: str
     running: Running
 
-    def reset(self) -> None:
-        """Empties it, in milliseconds."""
-        request = urllib.request.Request(self.base.removesuffix("/fhir") + "/admin/reset", method="POST")
-        urllib.request.urlopen(request, timeout=60).close()
+    def put(self, transaction: dict[str, Any]) -> None:
+        """Sends a transaction Bundle."""
+        request = urllib.request.Request(
+            self.base, json.dumps(transaction).encode(), {"Content-Type": "application/fhir+json"}, method="POST"
+        )
+        urllib.request.urlopen(request, timeout=120).close()
 
 
 def build() -> Path:

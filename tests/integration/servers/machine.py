@@ -39,8 +39,8 @@ def digest(*parts: bytes) -> str:
 
 
 def missing_tools() -> tuple[str, ...]:
-    """Those of ``java`` and ``mvn`` that this machine lacks."""
-    return tuple(tool for tool in ("java", "mvn") if shutil.which(tool) is None)
+    """Those of ``java``, ``javac`` and ``mvn`` that this machine lacks."""
+    return tuple(tool for tool in ("java", "javac", "mvn") if shutil.which(tool) is None)
 
 
 def free_port() -> int:
