@@ -68,8 +68,8 @@ def satisfies(resource: dict[str, Any], name: str, text: str) -> bool:
         "Organization": {"active"},
         "Encounter": {"status"},
     }[resource["resourceType"]] | {"_id"}
-    if name not in known:
-        return False
+    if name not in known or (name == "category" and resource["resourceType"] == "AllergyIntolerance" and "|" in text):
+        return False  # its category is a bare code: a system with it cannot be decided, and the scope grants nothing
     hit = any(_one(resource, name, value) for value in text.split(","))
     return not hit if modifier == "not" else hit
 
