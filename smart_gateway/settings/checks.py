@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,9 +18,11 @@ from smart_gateway.settings.policy import FileSink
 from smart_gateway.settings.policy_checks import check_policy
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.secret import Secret
+from smart_gateway.settings.server import BearerAuthorization
 from smart_gateway.tokens.transport import MAX_DOCUMENT
 
 _LEAST_SEALING_KEY = 32  # characters; 32 random bytes in base64 are 44
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})  # RFC 7518 section 6
 
 
@@ -85,9 +88,6 @@ def _issuer_lists(issuer: IssuerSettings, path: KeyPath) -> Iterator[Problem]:
         yield Problem((*path, "claims", "scope"), "must not be empty: without scopes no token opens anything")
     if issuer.audiences is not None and "*" in issuer.audiences:
         yield Problem((*path, "audiences"), 'an audience is compared whole: "*" is no pattern')
-    for key in ("dpop", "mtls"):
-        if getattr(issuer, key) is not None:
-            yield warning((*path, key), "tokens that are bound to a key are refused in this version")
 
 
 def _scope_format(format: ScopeFormatSettings, path: KeyPath) -> Iterator[Problem]:
@@ -125,6 +125,12 @@ def _sealing(settings: Settings) -> Iterator[Problem]:
             yield Problem((*path, index), text)
 
 
+def _bearer(settings: Settings) -> Iterator[Problem]:
+    authorization = settings.upstream.authorization
+    if isinstance(authorization, BearerAuthorization) and not _TOKEN.fullmatch(authorization.bearer.reveal()):
+        yield Problem(("upstream", "authorization", "bearer"), "holds characters that no bearer token has (RFC 6750)")
+
+
 def _audit_files(settings: Settings) -> Iterator[Problem]:
     for index, sink in enumerate(settings.policy.audit.sinks):
         if isinstance(sink, FileSink) and not settings.file(sink.file).parent.is_dir():
@@ -156,6 +162,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     _upstream,
     _issuers,
     _sealing,
+    _bearer,
     _audit_files,
     _plain_secrets,
 )

@@ -96,9 +96,9 @@ class IssuerSettings(Section):
     allow_http: bool = False
     """Plain http to an address that is not loopback."""
     dpop: DpopSettings | None = None
-    """A token that is bound is refused in this version; it can only be left off."""
+    """Only switched off: a token that is bound by DPoP is refused in this version."""
     mtls: MtlsSettings | None = None
-    """A token that is bound is refused in this version; it can only be left off."""
+    """Only switched off: a token that is bound to a certificate is refused in this version."""
     introspection: NotYet = None
     uma: NotYet = None
 

@@ -18,7 +18,7 @@ _PolicyOrPath = Annotated[PolicySettings, BeforeValidator(lambda value: value, j
 
 
 class Settings(Section):
-    """The settings of one gateway. Made by ``load_settings`` only, which checks what no single key can."""
+    """The settings of one gateway."""  # Made by ``load_settings`` only, which checks what no single key can.
 
     server: ServerSettings
     """What clients see and where the gateway listens."""

@@ -78,14 +78,14 @@ def scope_objection(text: str, vocabulary: Vocabulary, *, plain_counts: bool) ->
     scope = parse_scope(text)
     match scope:
         case MalformedScope():
-            return f"this scope grants nothing: {scope.reason.rstrip(".")}"
+            return f"this scope grants nothing: {scope.reason.rstrip('.')}"
         case PlainScope():
             if plain_counts or scope.kind in _HARMLESS:
                 return None
             return "is no scope for resources, such as patient/Observation.rs, and has no effect here"
         case ResourceScope():
             reason = objection(scope, vocabulary)
-            return None if reason is None else f"this scope grants nothing: {reason.rstrip(".")}"
+            return None if reason is None else f"this scope grants nothing: {reason.rstrip('.')}"
 
 
 def _nearest_type(text: str, vocabulary: Vocabulary) -> str | None:
