@@ -11,6 +11,7 @@ from smart_gateway.answers.answer import Answer
 from smart_gateway.errors import (
     DependencyUnavailable,
     MethodNotAllowed,
+    PageRefused,
     RequestError,
     SmartGatewayError,
     TokenError,
@@ -94,6 +95,8 @@ def _own_headers(reason: Deny | SmartGatewayError, facing: Facing) -> Headers:
     match reason:
         case Deny(status=403):
             return _challenges(facing, "insufficient_scope", scope=_scope(reason))
+        case PageRefused():
+            return _challenges(facing, "insufficient_scope")
         case TokenError():
             return _challenges(facing, reason.error, description=reason.text if reason.error is not None else None)
         case MethodNotAllowed():

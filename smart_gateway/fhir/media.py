@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 FHIR_JSON = "application/fhir+json"
@@ -101,10 +100,11 @@ def media_of_accept(value: str, version: str) -> str | None:
     JSON wins where the client takes it at all, for it is what the gateway can judge; RFC 9110 section 12.5.1 leaves the choice to
     the server.
     """
+    ranges = _ranges(value)
+    if ranges is None:
+        return None
     offered: dict[str, bool] = {}
-    for range_ in _ranges(value):
-        if range_ is None:
-            return None
+    for range_ in ranges:
         media = "any" if range_.name in _ANY else _media(range_, version) or "other"
         offered[media] = offered.get(media, False) or (range_.get("q") or "1").strip("0.") != ""
     if not offered:
@@ -131,19 +131,19 @@ def _same_release(asked: str, version: str | None) -> bool:
     return version is not None and asked in {version, version.rpartition(".")[0]}
 
 
-def _ranges(text: str) -> Iterator[MediaType | None]:
-    """The media ranges of an ``Accept`` value; one None, and no more, at the first fault."""
+def _ranges(text: str) -> list[MediaType] | None:
+    """The media ranges of an ``Accept`` value; None where it is malformed."""
+    ranges: list[MediaType] = []
     position = _skip(text, 0)
     while position < len(text):
         found = _scan(text, position)
         if found is None or not _is_quality(found[0].get("q")):
-            yield None
-            return
-        yield found[0]
+            return None
+        ranges.append(found[0])
         position = _skip(text, found[1])
         if position == found[1] and position < len(text):
-            yield None
-            return
+            return None
+    return ranges
 
 
 def _skip(text: str, position: int) -> int:
