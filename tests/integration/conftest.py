@@ -21,6 +21,7 @@ from tests.integration.servers.machine import missing_tools
 HERE = Path(__file__).resolve().parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before items are selected by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder needs the real servers."""
     for item in items:
