@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from smart_gateway.answers.rewriting import BaseRewriter
+from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.strict_json import JsonError, parse_json
@@ -118,7 +118,7 @@ def protected_resource(public: str, issuers: Sequence[str], discovery: Mapping[s
 
 def _document(raw: bytes, bases: Bases) -> Mapping[str, Any]:
     try:
-        statement = parse_json(BaseRewriter(bases).whole(raw))
+        statement = parse_json(base_rewriter(bases).whole(raw))
     except JsonError:
         raise UpstreamError("The upstream's CapabilityStatement cannot be read.") from None
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from smart_gateway.answers.entries import IdentifiedEntry, identify, rebuild
 from smart_gateway.answers.judging import Dependence, Judge, Pending
 from smart_gateway.answers.links import LinkSealer
-from smart_gateway.answers.rewriting import BaseRewriter
+from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Verdict
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.bundles import read_searchset
@@ -36,7 +36,7 @@ def confine_resource(raw: bytes, rule: CheckResource, access: Access, known: Map
 
     Raises UpstreamError where the answer is not the resource that was asked for. Spec: semantics 4, 5.
     """
-    body = BaseRewriter(access.policy.bases).whole(raw)
+    body = base_rewriter(access.policy.bases).whole(raw)
     try:
         members = members_of(body)
         _require_asked(members, rule)
@@ -68,8 +68,8 @@ def confine_searchset(
     if rule.count_only and not rule.exact:
         raise UpstreamError("The number of matches cannot be told, because the search could not be narrowed exactly.")
     try:
-        found = read_searchset(BaseRewriter(access.policy.bases).whole(raw))
-        entries = [identify(entry, rule.type, access.policy.vocabulary.types) for entry in found.entries]
+        found = read_searchset(base_rewriter(access.policy.bases).whole(raw))
+        entries = identify(found, rule.type, access.policy.vocabulary.types)
         dependence = Dependence(known)
         kept, removed = _settle(entries, rule, access, dependence)
         if dependence.missing:
@@ -98,4 +98,4 @@ def _verdict(entry: IdentifiedEntry, rule: CheckSearchset, access: Access, judge
     if entry.is_outcome or entry.type is None or entry.id is None:
         return OUTSIDE
     boundary = access.readable(entry.type) if entry.mode == "include" else rule.boundary
-    return judge.verdict(boundary, entry.type, entry.found.members)
+    return judge.verdict(boundary, entry.type, entry.found.resource)

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from smart_gateway.answers.issues import judged_outcome
 from smart_gateway.fhir.bundles import FoundEntry, Searchset
-from smart_gateway.fhir.members import Members, text_of, value_of
+from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import is_id
 from smart_gateway.policy.plan import CheckSearchset
 
 _TOTAL = re.compile(rb"\d{1,15}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+_ID = re.compile(rb'"([A-Za-z0-9\-.]{1,64})"')
 _MODES = frozenset({"match", "include", "outcome"})
 # The members of an entry.search that upstreams send nearly always; others are read.
-_PLAIN_SEARCH: dict[bytes, dict[str, Any]] = {f'{{"mode":"{mode}"}}'.encode(): {"mode": mode} for mode in _MODES}
+_PLAIN_SEARCH = {f'{{"mode":"{mode}"}}'.encode(): (mode, None) for mode in _MODES}
 
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True)
-class IdentifiedEntry:
+class IdentifiedEntry(msgspec.Struct, gc=False):
     """An entry and what it is: ``type`` None where the release does not know it, ``id`` None where it has none.
 
-    ``mode`` is ``include`` for what another search could have matched, else ``match`` or None: what the upstream calls it decides only
-    among resources of the type that was searched for.
+    ``mode`` is ``include`` for what the search cannot have matched, else what the upstream calls it: that decides only among resources
+    of the type that was searched for. ``body`` encodes to the bytes of the resource that came.
     """
 
     found: FoundEntry
+    body: Members | msgspec.Raw
     type: str | None
     id: str | None
     mode: str | None
@@ -43,21 +45,36 @@ class IdentifiedEntry:
         return self.type == "OperationOutcome"
 
 
-def identify(entry: FoundEntry, searched: str, types: frozenset[str]) -> IdentifiedEntry:
-    """What ``entry`` of a search on type ``searched`` is. Raises JsonError, ValueError."""
-    type, id = text_of(entry.members, "resourceType"), text_of(entry.members, "id")
+def identify(found: Searchset, searched: str, types: frozenset[str]) -> list[IdentifiedEntry]:
+    """What the entries of a search on type ``searched`` are. Raises JsonError."""
+    spelled = _spelled(types)
+    return [_identify(entry, body, searched, spelled) for entry, body in zip(found.entries, found.bodies, strict=True)]
+
+
+@lru_cache(8)
+def _spelled(types: frozenset[str]) -> Mapping[bytes, str]:
+    return {f'"{type}"'.encode(): type for type in types}
+
+
+def _identify(entry: FoundEntry, body: Members | msgspec.Raw, searched: str, spelled: Mapping[bytes, str]) -> IdentifiedEntry:
+    # Types and ids need no escapes: spelled with any, they name nothing.
+    type = spelled.get(bytes(entry.resource.get("resourceType", b"")))
+    id = _ID.fullmatch(bytes(entry.resource.get("id", b"")))
     mode, score = _search(entry.search)
     if type != searched:
         mode = "include"
     elif mode == "outcome":
         mode = None
-    return IdentifiedEntry(entry, type if type in types else None, id if id is not None and is_id(id) else None, mode, score)
+    return IdentifiedEntry(entry, body, type, id[1].decode() if id is not None else None, mode, score)
 
 
 def _search(raw: msgspec.Raw | msgspec.UnsetType) -> tuple[str | None, float | None]:
     if isinstance(raw, msgspec.UnsetType):
         return None, None
-    search = _PLAIN_SEARCH.get(bytes(raw)) or value_of(raw)
+    plain = _PLAIN_SEARCH.get(bytes(raw))
+    if plain is not None:
+        return plain
+    search = value_of(raw)
     if not isinstance(search, dict):
         return None, None
     mode, score = search.get("mode"), search.get("score")
@@ -100,7 +117,7 @@ def _resource(entry: IdentifiedEntry, drop: frozenset[str], public: str) -> dict
     made: dict[str, Any] = {}
     if not _is_urn(entry.found.full_url):
         made["fullUrl"] = f"{public}/{entry.type}/{entry.id}"
-    made["resource"] = _without(entry, drop) if drop and entry.mode != "include" else entry.found.body
+    made["resource"] = _without(entry, drop) if drop and entry.mode != "include" else entry.body
     search = {name: value for name, value in (("mode", entry.mode), ("score", entry.score)) if value is not None}
     if search:
         made["search"] = search
@@ -109,7 +126,7 @@ def _resource(entry: IdentifiedEntry, drop: frozenset[str], public: str) -> dict
 
 def _without(entry: IdentifiedEntry, drop: frozenset[str]) -> Members:
     """The members but those in ``drop``: elements that were added for the check, and their ``_`` twins."""
-    return {name: raw for name, raw in entry.found.members.items() if name not in drop}
+    return {name: raw for name, raw in entry.found.resource.items() if name not in drop}
 
 
 def _is_urn(full_url: msgspec.Raw | msgspec.UnsetType) -> bool:
@@ -117,5 +134,5 @@ def _is_urn(full_url: msgspec.Raw | msgspec.UnsetType) -> bool:
 
 
 def _outcome(entry: IdentifiedEntry) -> dict[str, Any] | None:
-    outcome = judged_outcome(entry.found.members)
+    outcome = judged_outcome(entry.found.resource)
     return None if outcome is None else {"resource": outcome, "search": {"mode": "outcome"}}

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Verdict
 from smart_gateway.boundary.model import Boundary
-from smart_gateway.fhir.bundles import carried
+from smart_gateway.fhir.bundles import CARRIERS, carried
 from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
@@ -23,37 +25,55 @@ class Pending:
     references: tuple[Reference, ...]
 
 
+class _Lens(msgspec.Struct):
+    """What a boundary looks at in a type: ``names`` None where all members are read. ``seen`` holds the verdicts by the bytes of these
+    members; resources that agree in them get the same verdict."""
+
+    names: tuple[str, ...] | None
+    seen: dict[tuple[bytes, ...], Verdict]
+
+
 class Judge:
     """Judges the resources of one answer for one token. Reads no more members than the boundaries look at."""
 
-    __slots__ = ("_access", "_members")
+    __slots__ = ("_access", "_lenses")
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._members: dict[tuple[int, str], frozenset[str] | None] = {}
+        self._lenses: dict[tuple[int, str], _Lens] = {}
 
     def verdict(self, boundary: Boundary, type: str, members: Members) -> Verdict:
         """Whether the resource, and every resource that it carries, is inside. Raises JsonError where it cannot be read."""
         own = self._own(boundary, type, members)
-        if own is OUTSIDE or not _may_carry(type, members):
+        if own is OUTSIDE or not (type in CARRIERS or "contained" in members):
             return own
-        return both([own, *(self._inner(inner) for inner in carried(type, members))])
+        return _all([own, *(self._inner(inner) for inner in carried(type, members))])
 
     def _own(self, boundary: Boundary, type: str, members: Members) -> Verdict:
         if boundary.is_everything:
             return INSIDE
-        if boundary.is_nothing:
-            return OUTSIDE
-        names = self._needed(boundary, type)
-        wanted = members if names is None else [name for name in names if name in members]
-        return self._access.matcher.admits(boundary, {name: value_of(members[name]) for name in wanted}, type)
+        lens = self._lens(boundary, type)
+        if lens.names is None:
+            return self._admits(boundary, type, members, tuple(members))
+        key = tuple([bytes(members[name]) if name in members else b"" for name in lens.names])
+        held = lens.seen.get(key)
+        if held is None:
+            held = lens.seen[key] = self._admits(boundary, type, members, (*lens.names, "resourceType", "id"))
+        return held
 
-    def _needed(self, boundary: Boundary, type: str) -> frozenset[str] | None:
-        # Boundaries are kept by Access as long as it lives, hence longer than this judge: their identity is a safe key.
+    def _admits(self, boundary: Boundary, type: str, members: Members, names: tuple[str, ...]) -> Verdict:
+        resource = {name: value_of(members[name]) for name in names if name in members}
+        return self._access.matcher.admits(boundary, resource, type)
+
+    def _lens(self, boundary: Boundary, type: str) -> _Lens:
+        # Boundaries are kept by Access and by the rule as long as this judge lives: their identity is a safe key.
         key = (id(boundary), type)
-        if key not in self._members:
-            self._members[key] = self._access.matcher.members_read(boundary, type)
-        return self._members[key]
+        lens = self._lenses.get(key)
+        if lens is None:
+            names = self._access.matcher.members_read(boundary, type)
+            kept = None if names is None else tuple(names if _reads_id(boundary, type) else names - {"id"})
+            lens = self._lenses[key] = _Lens(kept, {})
+        return lens
 
     def _inner(self, resource: Mapping[str, Any]) -> Verdict:
         type = resource["resourceType"]
@@ -62,11 +82,15 @@ class Judge:
         return self._access.matcher.admits(self._access.readable(type), resource, type)
 
 
-def _may_carry(type: str, members: Members) -> bool:
-    return type in {"Bundle", "Parameters"} or "contained" in members
+def _reads_id(boundary: Boundary, type: str) -> bool:
+    """Whether the verdict may differ between two resources of ``type`` that differ in nothing but their id."""
+    return any(
+        any(compartment.type == type for compartment in region.compartments) or any(filter.parameter == "_id" for filter in region.filters)
+        for region in boundary.regions
+    )
 
 
-def both(verdicts: Iterable[Verdict]) -> Verdict:
+def _all(verdicts: Iterable[Verdict]) -> Verdict:
     """All of ``verdicts`` at once."""
     references: list[Reference] = []
     for verdict in verdicts:

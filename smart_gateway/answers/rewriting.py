@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from smart_gateway.fhir.references import Bases, parse_reference
@@ -63,6 +64,12 @@ class StreamRewriter:
         """What is left at the end of the body."""
         tail, self._tail = self._tail, b""
         return tail
+
+
+@lru_cache(64)
+def base_rewriter(bases: Bases) -> BaseRewriter:
+    """The rewriter of ``bases``, kept."""
+    return BaseRewriter(bases)
 
 
 def public_location(value: str, bases: Bases) -> str | None:

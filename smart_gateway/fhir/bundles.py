@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from smart_gateway.fhir.members import Members, decode
 from smart_gateway.fhir.strict_json import parse_json
 
 # These hold resources that stand for themselves; what other types contain lives and leaves with its owner.
-_CARRIERS = frozenset({"Bundle", "Parameters"})
+CARRIERS = frozenset({"Bundle", "Parameters"})
 
 
 class _Link(msgspec.Struct, gc=False, omit_defaults=True):
@@ -20,9 +20,11 @@ class _Link(msgspec.Struct, gc=False, omit_defaults=True):
     url: str = ""
 
 
-class _Entry(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "fullUrl"}):
+class FoundEntry(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "fullUrl"}):
+    """One entry as it came; ``resource`` may be missing only before ``read_searchset`` has looked."""
+
     full_url: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    resource: Members | msgspec.UnsetType = msgspec.UNSET
+    resource: Members = msgspec.field(default_factory=dict)
     search: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -36,7 +38,7 @@ class _Bundle(msgspec.Struct, gc=False, omit_defaults=True, rename={"resource_ty
     timestamp: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     total: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     link: list[_Link] | msgspec.UnsetType = msgspec.UNSET
-    entry: list[_Entry] | msgspec.UnsetType = msgspec.UNSET
+    entry: list[FoundEntry] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _RawEntry(msgspec.Struct, gc=False):
@@ -52,21 +54,16 @@ _raw_bundle = msgspec.json.Decoder(_RawBundle)
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True)
-class FoundEntry:
-    """One entry: the members of its resource, ``body`` which encodes to the bytes that came, ``full_url`` and ``search`` as raw JSON."""
-
-    members: Members
-    body: Members | msgspec.Raw
-    full_url: msgspec.Raw | msgspec.UnsetType
-    search: msgspec.Raw | msgspec.UnsetType
-
-
 @dataclass(frozen=True, slots=True)
 class Searchset:
-    """A searchset as the upstream sent it, nothing in it judged. ``total``, ``id`` and ``meta`` are raw JSON; ``links`` (relation, URL)."""
+    """A searchset as the upstream sent it, nothing in it judged.
 
-    entries: tuple[FoundEntry, ...]
+    ``bodies`` are the resources of ``entries``, each a value that encodes to the bytes that came. ``total``, ``id`` and ``meta`` are raw
+    JSON; ``links`` are (relation, URL).
+    """
+
+    entries: Sequence[FoundEntry]
+    bodies: Sequence[Members | msgspec.Raw]
     links: tuple[tuple[str, str], ...]
     id: msgspec.Raw | msgspec.UnsetType
     meta: msgspec.Raw | msgspec.UnsetType
@@ -76,24 +73,16 @@ class Searchset:
 def read_searchset(data: bytes) -> Searchset:
     """Raises JsonError for broken JSON and doubled keys, ValueError for what is not a searchset whose entries all hold a resource."""
     bundle: _Bundle = decode(_bundle, data)
-    if bundle.resource_type != "Bundle" or bundle.type != "searchset":
-        raise ValueError("not a Bundle of type searchset")
-    found = bundle.entry or []
-    if _encode(bundle) == data:
-        entries = tuple(_entry(entry, None) for entry in found)
-    else:
+    entries = bundle.entry or []
+    if bundle.resource_type != "Bundle" or bundle.type != "searchset" or not all(entry.resource for entry in entries):
+        raise ValueError("not a Bundle of type searchset with a resource in each entry")
+    bodies: Sequence[Members | msgspec.Raw] = [entry.resource for entry in entries]
+    if _encode(bundle) != data:
         parse_json(data)
-        bodies: _RawBundle = decode(_raw_bundle, data)
-        entries = tuple(_entry(entry, raw.resource) for entry, raw in zip(found, bodies.entry, strict=True))
+        raw: _RawBundle = decode(_raw_bundle, data)
+        bodies = [entry.resource for entry in raw.entry]
     links = tuple((link.relation, link.url) for link in bundle.link or [])
-    return Searchset(entries, links, bundle.id, bundle.meta, bundle.total)
-
-
-def _entry(entry: _Entry, raw: msgspec.Raw | None) -> FoundEntry:
-    members = entry.resource
-    if members is msgspec.UNSET:
-        raise ValueError("an entry without a resource")
-    return FoundEntry(members, members if raw is None else raw, entry.full_url, entry.search)
+    return Searchset(entries, bodies, links, bundle.id, bundle.meta, bundle.total)
 
 
 def carried(type: str, members: Members) -> Iterator[Mapping[str, Any]]:
@@ -101,14 +90,14 @@ def carried(type: str, members: Members) -> Iterator[Mapping[str, Any]]:
 
     Contained ones do not (FHIR R4 references.html 2.3.0.4), unless they are Bundle or Parameters themselves. Raises JsonError.
     """
-    if type in _CARRIERS:
+    if type in CARRIERS:
         yield from _inside({name: parse_json(bytes(raw)) for name, raw in members.items()})
     elif "contained" in members:
         yield from _inside({"contained": parse_json(bytes(members["contained"]))}, type)
 
 
 def _inside(resource: Mapping[str, Any], type: str | None = None) -> Iterator[Mapping[str, Any]]:
-    if (type or resource.get("resourceType")) in _CARRIERS:
+    if (type or resource.get("resourceType")) in CARRIERS:
         for name, value in resource.items():
             if name != "contained":
                 yield from _standing(value)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from smart_gateway.answers.capability import capability_statement, facts, protected_resource, smart_configuration
+from smart_gateway.errors import UpstreamError
+from smart_gateway.policy.model import Capabilities
+from tests.answers.conftest import BASES, PUBLIC, UPSTREAM, compact
+
+DISCOVERY = {
+    "issuer": "https://idp.example",
+    "jwks_uri": "https://idp.example/jwks",
+    "authorization_endpoint": "https://idp.example/authorize",
+    "token_endpoint": "https://idp.example/token",
+    "introspection_endpoint": "https://idp.example/introspect",
+    "registration_endpoint": "javascript:alert(1)",
+    "grant_types_supported": ["authorization_code", "implicit", "client_credentials"],
+    "code_challenge_methods_supported": ["plain", "S256"],
+    "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+    "scopes_supported": ["openid", "patient/*.rs"],
+    "subject_types_supported": ["public"],
+}
+STATEMENT: dict[str, Any] = {
+    "resourceType": "CapabilityStatement",
+    "text": {"div": UPSTREAM},
+    "url": f"{UPSTREAM}/metadata",
+    "fhirVersion": "4.0.1",
+    "kind": "instance",
+    "implementation": {"description": "HAPI", "url": UPSTREAM},
+    "rest": [
+        {"mode": "client"},
+        {
+            "mode": "server",
+            "security": {"cors": True, "service": [{"text": "Basic"}]},
+            "interaction": [{"code": "transaction"}, {"code": "history-system"}],
+            "operation": [{"name": "expunge"}],
+            "searchParam": [{"name": "_lastUpdated", "type": "date"}],
+            "resource": [
+                {
+                    "type": "Observation",
+                    "interaction": [{"code": "read"}, {"code": "patch"}, {"code": "search-type"}, {"code": "history-instance"}],
+                    "conditionalCreate": True,
+                    "conditionalDelete": "multiple",
+                    "operation": [{"name": "lastn"}],
+                    "searchParam": [{"name": "patient", "type": "reference"}, {"name": 7}],
+                },
+                {"type": "Patient"},
+                {"type": 7},
+            ],
+        },
+    ],
+}
+
+
+def test_the_statement_says_what_is_served() -> None:
+    made = json.loads(capability_statement(compact(STATEMENT), BASES, DISCOVERY))
+    assert UPSTREAM not in json.dumps(made)
+    assert made["implementation"] == {"description": "HAPI", "url": PUBLIC}
+    assert made["url"] == f"{PUBLIC}/metadata"
+    (rest,) = made["rest"]
+    assert not {"interaction", "operation"} & rest.keys()
+    observation = rest["resource"][0]
+    assert observation["interaction"] == [{"code": "read"}, {"code": "search-type"}]
+    assert (observation["conditionalCreate"], observation["conditionalDelete"]) == (False, "not-supported")
+    assert "operation" not in observation
+
+
+def test_the_statement_names_the_issuer() -> None:
+    security = json.loads(capability_statement(compact(STATEMENT), BASES, DISCOVERY))["rest"][0]["security"]
+    assert security["service"][0]["coding"][0]["code"] == "SMART-on-FHIR"
+    uris = {uri["url"]: uri["valueUri"] for uri in security["extension"][0]["extension"]}
+    assert uris == {
+        "authorize": "https://idp.example/authorize",
+        "token": "https://idp.example/token",
+        "introspect": "https://idp.example/introspect",
+    }
+
+
+def test_without_discovery_there_are_no_addresses() -> None:
+    security = json.loads(capability_statement(compact(STATEMENT), BASES, None))["rest"][0]["security"]
+    assert "extension" not in security
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b"\xff", compact({"resourceType": "Patient"}), b'{"resourceType":"CapabilityStatement","rest":[],"rest":[]}']
+)
+def test_anything_else_is_an_upstream_error(raw: bytes) -> None:
+    with pytest.raises(UpstreamError):
+        capability_statement(raw, BASES, DISCOVERY)
+
+
+def test_a_bare_statement_is_completed() -> None:
+    made = json.loads(capability_statement(b'{"resourceType":"CapabilityStatement"}', BASES, None))
+    assert made["implementation"] == {"url": PUBLIC, "description": "FHIR server behind smart-gateway"}
+    assert made["rest"] == []
+
+
+def test_facts() -> None:
+    assert facts(compact(STATEMENT)) == Capabilities(
+        {"Observation": frozenset({"patient", "_lastUpdated"}), "Patient": frozenset({"_lastUpdated"})}
+    )
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"7", b"{}", compact({"resourceType": "Patient", "rest": [{"mode": "server"}]}), compact({**STATEMENT, "rest": "x"})]
+)
+def test_garbage_gives_no_facts(raw: bytes) -> None:
+    assert facts(raw) == Capabilities(None)
+
+
+def test_smart_configuration() -> None:
+    made = json.loads(smart_configuration(DISCOVERY))
+    assert made["issuer"] == "https://idp.example"
+    assert made["grant_types_supported"] == ["authorization_code", "client_credentials"]
+    assert made["code_challenge_methods_supported"] == ["S256"]
+    assert "registration_endpoint" not in made
+    assert "subject_types_supported" not in made
+    assert made["capabilities"] == [
+        "permission-v1",
+        "permission-v2",
+        "permission-patient",
+        "permission-user",
+        "client-confidential-asymmetric",
+        "client-confidential-symmetric",
+    ]
+    required = {"issuer", "jwks_uri", "authorization_endpoint", "token_endpoint", "grant_types_supported", "capabilities"}
+    assert required <= made.keys()
+
+
+def test_smart_configuration_keeps_what_the_issuer_says_of_itself() -> None:
+    said = {"capabilities": ["launch-ehr", "permission-v2", 7], "code_challenge_methods_supported": ["plain"], "scopes_supported": "x"}
+    made = json.loads(smart_configuration({**DISCOVERY, **said}))
+    assert made["capabilities"].count("permission-v2") == 1
+    assert "launch-ehr" in made["capabilities"]
+    assert made["code_challenge_methods_supported"] == []
+    assert "scopes_supported" not in made
+
+
+def test_defaults_of_a_terse_issuer() -> None:
+    made = json.loads(smart_configuration({"issuer": "https://idp.example"}))
+    assert made["grant_types_supported"] == ["authorization_code"]
+    assert made["code_challenge_methods_supported"] == ["S256"]
+
+
+def test_protected_resource() -> None:
+    made = json.loads(protected_resource(PUBLIC, ["https://a.example", "https://b.example"], DISCOVERY))
+    assert made == {
+        "resource": PUBLIC,
+        "authorization_servers": ["https://a.example", "https://b.example"],
+        "bearer_methods_supported": ["header"],
+        "scopes_supported": ["openid", "patient/*.rs"],
+    }
+    assert "scopes_supported" not in json.loads(protected_resource(PUBLIC, []))

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+
+from smart_gateway.answers.links import Page, link_sealer, open_page, page_context, parse_target, relative_target, self_url
+from smart_gateway.errors import PageExpired, PageRefused
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.references import Reference
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import UpstreamRequest
+from smart_gateway.request.model import FhirRequest, QueryParameter
+from tests.answers.conftest import BASES, NOW, POLICY, PUBLIC, SEALER, UPSTREAM, access, principal
+
+SEARCH = FhirRequest(
+    Interaction.SEARCH_TYPE, "GET", "Observation", parameters=(QueryParameter("code", "code", "http://loinc.org|8867-4 &"),)
+)
+
+
+def sealed(found: Access, url: str, exact: bool = True, drop: tuple[str, ...] = ()) -> str | None:
+    """The ``_page`` value of the next link to ``url``."""
+    sealer = link_sealer(SEARCH, found, SEALER, NOW, lambda size: b"\x01" * size)
+    links = {link["relation"]: link["url"] for link in sealer.links((("next", url),), "Observation", exact, drop)}
+    if "next" not in links:
+        return None
+    assert links["next"].startswith(f"{PUBLIC}/Observation?_page=")
+    return links["next"].partition("=")[2]
+
+
+def test_round_trip(lab: Access) -> None:
+    token = sealed(lab, f"{UPSTREAM}?_getpages=a-b&_getpagesoffset=10&name=M%C3%BCller+x&empty=", False, ("subject",))
+    assert token is not None
+    query = (("_getpages", "a-b"), ("_getpagesoffset", "10"), ("name", "Müller x"), ("empty", ""))
+    assert open_page(token, "Observation", lab, SEALER, NOW + 5) == Page(UpstreamRequest("GET", (), query), False, ("subject",))
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        (f"{UPSTREAM}?p=1", ()),
+        (f"{UPSTREAM}/?p=1", ()),
+        (f"{UPSTREAM}/Observation?p=1", ("Observation",)),
+        (f"{PUBLIC}/Observation?p=1", ("Observation",)),
+        (f"{UPSTREAM}/Patient/123/Observation?p=1", ("Patient", "123", "Observation")),
+    ],
+)
+def test_links_under_the_bases_are_read(url: str, path: tuple[str, ...]) -> None:
+    target = relative_target(url, BASES, "Observation")
+    assert target is not None
+    assert parse_target(target, "Observation") == UpstreamRequest("GET", path, (("p", "1"),))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "?_getpages=x",
+        "/fhir?_getpages=x",
+        "Observation?page=2",
+        "http://evil.example/fhir?_getpages=x",
+        "//127.0.0.1:8090/fhir?_getpages=x",
+        f"{UPSTREAM}@evil.example/?p=1",
+        f"{UPSTREAM}.evil.example?p=1",
+        f"{UPSTREAM}-other?p=1",
+        "http://127.0.0.1:8090@evil.example/fhir?p=1",
+        "http://user:pw@127.0.0.1:8090/fhir?p=1",
+        "HTTP://127.0.0.1:8090/fhir?p=1",
+        f"{UPSTREAM}/Patient?p=1",
+        f"{UPSTREAM}/Observation/1",
+        f"{UPSTREAM}/Observation/1/_history",
+        f"{UPSTREAM}/metadata",
+        f"{UPSTREAM}/$expunge?p=1",
+        f"{UPSTREAM}/Observation/$lastn?p=1",
+        f"{UPSTREAM}/../admin?p=1",
+        f"{UPSTREAM}/../Observation?p=1",
+        f"{UPSTREAM}/Patient/../Observation?p=1",
+        f"{UPSTREAM}/%2e%2e/Observation?p=1",
+        f"{UPSTREAM}//Observation?p=1",
+        f"{UPSTREAM}/Observation/?p=1",
+        f"{UPSTREAM}/Observation;x=1?p=1",
+        f"{UPSTREAM}/Observation?p=1#frag",
+        f"{UPSTREAM}/Observation?p=1\r\nHost: evil",
+        f"{UPSTREAM}/Observation?p=a b",
+        f"{UPSTREAM}/Observation?p=%0d%0aHost",
+        f"{UPSTREAM}/Observation?p=%zz",
+        f"{UPSTREAM}/Observation?p=%ff",
+        f"{UPSTREAM}/Observation?p=é",
+        f"{UPSTREAM}/Observation?p=\\",
+        f"{UPSTREAM}/Observation?" + "&".join(f"p{n}=1" for n in range(1001)),
+    ],
+)
+def test_any_other_link_is_dropped(lab: Access, url: str) -> None:
+    assert relative_target(url, BASES, "Observation") is None
+    assert sealed(lab, url) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"issuer": "https://other.example"},
+        {"subject": "other"},
+        {"client_id": "other"},
+        {"patient": "124"},
+        {"patient": None},
+        {"tenant": "t"},
+        {"fhir_user": Reference("Practitioner", "1")},
+        {"scopes": principal("patient/Observation.rs").scopes},
+    ],
+)
+def test_a_page_is_bound_to_whom_it_was_given(lab: Access, change: dict[str, object]) -> None:
+    token = sealed(lab, f"{UPSTREAM}?_getpages=x")
+    assert token is not None
+    with pytest.raises(PageRefused) as refused:
+        open_page(token, "Observation", Access(replace(lab.principal, **change), POLICY), SEALER, NOW)  # type: ignore[arg-type]
+    assert (refused.value.status, refused.value.reason) == (403, "foreign-page")
+
+
+def test_the_order_of_scopes_does_not_matter() -> None:
+    assert page_context(principal("user/A.r", "openid"), "A") == page_context(principal("openid", "user/A.r"), "A")
+    assert page_context(principal("user/A.r"), "A") != page_context(principal("user/A.r"), "B")
+
+
+def test_a_page_of_another_type_or_an_old_one_is_refused(lab: Access) -> None:
+    token = sealed(lab, f"{UPSTREAM}?_getpages=x")
+    assert token is not None
+    with pytest.raises(PageRefused):
+        open_page(token, "Patient", lab, SEALER, NOW)
+    with pytest.raises(PageExpired) as expired:
+        open_page(token, "Observation", lab, SEALER, NOW + 900)
+    assert (expired.value.status, expired.value.reason) == (404, "page-expired")
+
+
+def test_what_was_sealed_is_judged_again(lab: Access) -> None:
+    token = SEALER.seal(b'["/Observation/1",true,[]]', page_context(lab.principal, "Observation"), NOW, b"n" * 12)
+    with pytest.raises(PageRefused):
+        open_page(token, "Observation", lab, SEALER, NOW)
+
+
+@pytest.mark.parametrize(
+    ("request_", "url"),
+    [
+        (SEARCH, f"{PUBLIC}/Observation?code=http://loinc.org%7C8867-4%20%26"),
+        (replace(SEARCH, parameters=()), f"{PUBLIC}/Observation"),
+        (FhirRequest(Interaction.SEARCH_SYSTEM, "GET"), PUBLIC),
+        (
+            replace(SEARCH, interaction=Interaction.SEARCH_COMPARTMENT, compartment=Reference("Patient", "123"), parameters=()),
+            f"{PUBLIC}/Patient/123/Observation",
+        ),
+        (FhirRequest(Interaction.PAGE, "GET", "Observation", page="abc"), f"{PUBLIC}/Observation?_page=abc"),
+    ],
+)
+def test_self_is_the_request_as_parsed(request_: FhirRequest, url: str) -> None:
+    assert self_url(request_, PUBLIC) == url
+    assert urlsplit(url).scheme == "https"
+
+
+def test_links_hold_the_first_of_each_relation(lab: Access) -> None:
+    sealer = link_sealer(SEARCH, access("patient/Observation.rs"), SEALER, NOW, lambda size: b"\x01" * size)
+    found = (("previous", f"{UPSTREAM}?p=1"), ("prev", f"{UPSTREAM}?p=2"), ("self", f"{UPSTREAM}?p=3"), ("collection", f"{UPSTREAM}?p=4"))
+    assert [link["relation"] for link in sealer.links(found, "Observation", True, ())] == ["self", "previous"]
