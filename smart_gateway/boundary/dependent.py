@@ -11,6 +11,7 @@ from typing import Any
 from smart_gateway.boundary.model import Region
 from smart_gateway.boundary.verdict import INSIDE, OUTSIDE, Depends, Verdict
 from smart_gateway.fhir.references import Bases, Reference, parse_reference
+from smart_gateway.fhir.strays import STRUCTURES
 
 MEMBERS: Mapping[str, frozenset[str]] = {
     "Provenance": frozenset({"target"}),
@@ -65,6 +66,9 @@ def _items(value: Any) -> list[Any]:
 
 
 def _literal(value: Any, bases: Bases) -> Reference | None:
+    """The resource that a Reference names; None also where its own ``type`` contradicts it."""
     text = value.get("reference") if isinstance(value, dict) else None
     named = parse_reference(text, bases) if isinstance(text, str) else None
-    return None if named is None else Reference(named.type, named.id)
+    if named is None or value.get("type") not in (None, named.type, STRUCTURES + named.type):
+        return None
+    return Reference(named.type, named.id)

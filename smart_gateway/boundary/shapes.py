@@ -52,4 +52,12 @@ def _fits(value: Any, steps: tuple[Step, ...]) -> bool:
     if steps[0].name not in value:
         return True
     below = value[steps[0].name]
-    return all(_fits(item, steps[1:]) for item in (below if isinstance(below, list) else [below]))
+    items = below if isinstance(below, list) else [below]
+    return all(_is_told_apart(item, steps[0]) and _fits(item, steps[1:]) for item in items)
+
+
+def _is_told_apart(item: Any, step: Step) -> bool:
+    """Whether it can be said that ``item`` is, or is not, one of those that the step is for."""
+    if step.where is None:
+        return True
+    return isinstance(item, Mapping) and isinstance(item.get(step.where[0], ""), str)

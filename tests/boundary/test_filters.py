@@ -12,7 +12,7 @@ from smart_gateway.boundary.filters import satisfies
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.search_values import split_values, undecidable
-from smart_gateway.fhir.vocabulary import load_vocabulary
+from smart_gateway.fhir.vocabulary import Vocabulary, load_vocabulary
 
 R4 = load_vocabulary(Release.R4)
 BASES = Bases("https://fhir.example.org/fhir", "http://127.0.0.1:8090/fhir")
@@ -36,14 +36,18 @@ def concept(*codings: tuple[str | None, str | None], text: str | None = None) ->
     return ({"coding": coded} if coded else {}) | ({"text": text} if text else {})
 
 
+def risk(**members: Any) -> Resource:
+    return {"resourceType": "RiskAssessment", "prediction": [members]}
+
+
 def quantity(value: Any, unit: str = "mg", **members: Any) -> Resource:
     return {"value": value, "unit": unit, "system": UCUM, "code": unit, **members}
 
 
-def matches(resource: Resource, filter: str) -> bool:
+def matches(resource: Resource, filter: str, vocabulary: Vocabulary = R4) -> bool:
     key, _, text = filter.partition("=")
     code, _, modifier = key.partition(":")
-    parameter = R4.parameter(resource["resourceType"], code)
+    parameter = vocabulary.parameter(resource["resourceType"], code)
     assert parameter is not None
     values = split_values(text)
     assert undecidable(parameter, modifier or None, values) is None
@@ -132,6 +136,18 @@ TOKENS: list[tuple[Resource, str, bool]] = [
     (observation(meta="R"), "_security:not=R", False),
     (observation(status=None), "status:not=final", False),
     (patient(telecom=[{"system": "phone", "value": "555123"}]), "telecom:not=555-123", True),
+    (patient(telecom=[{"system": "email", "value": "1"}]), "phone:not=1", True),
+    (patient(telecom=["1"]), "phone:not=1", False),
+    (patient(telecom=[{"system": ["phone"], "value": "1"}]), "phone:not=1", False),
+    (patient(telecom=[{"system": "phone", "value": ["1"]}]), "phone:not=2", False),
+    (patient(active="true"), "active:not=false", False),
+    (patient(identifier=["1"]), "identifier:not=2", False),
+    (observation(status="FINAL"), "status:not=final", False),
+    (observation(category=[{"coding": [{"system": "http://x"}]}]), "category:not=http://x|", True),
+    (patient(gender="male"), "gender:missing=true,false", True),
+    (patient(active=True), "active:missing=false", True),
+    (risk(probabilityDecimal=1), "probability:missing=false", True),
+    (risk(probabilityDecimal="1"), "probability:missing=false", False),
     (patient(telecom=[{"system": "phone", "value": "555-123"}]), "telecom:not=999", False),  # punctuation may be ignored
     # :text, :of-type, :missing
     (TEXT, "category:text=lab", True),
@@ -142,6 +158,7 @@ TOKENS: list[tuple[Resource, str, bool]] = [
     (patient(identifier=[{"type": concept(("http://v2", "MR")), "value": "1"}]), "identifier:of-type=http://v2|MR|446053", False),
     (patient(identifier=[{"type": concept(("http://v3", "MR")), "value": "446053"}]), "identifier:of-type=http://v2|MR|446053", False),
     (patient(identifier=[{"type": concept(("http://v2", "MR")), "value": ["446053"]}]), "identifier:of-type=http://v2|MR|446053", False),
+    (patient(identifier=[7]), "identifier:of-type=http://v2|MR|446053", False),
     (patient(identifier=[{"type": "MR", "value": "446053"}]), "identifier:of-type=http://v2|MR|446053", False),
     (patient(), "gender:missing=true", True),
     (patient(gender="male"), "gender:missing=true", False),
@@ -185,6 +202,10 @@ REFERENCES: list[tuple[Resource, str, bool]] = [
     (observation(subject={"display": "Patient/123"}), "patient=123", False),
     (observation(subject={"reference": ["Patient/123"]}), "patient=123", False),
     (observation(subject="Patient/123"), "patient=123", False),
+    (observation(subject={"reference": "Patient/123", "type": "Patient"}), "patient=123", True),
+    (observation(subject={"reference": "Patient/123", "type": "Group"}), "patient=123", False),
+    (observation(encounter={"reference": "Encounter/1"}), "encounter=1", True),
+    (observation(encounter={"reference": "EpisodeOfCare/1"}), "encounter=1", False),
     (observation(subject=[{"reference": "Patient/123"}]), "patient=9", False),
     (observation(focus=[{"reference": "Patient/123"}]), "patient=123", False),
     (observation(subject={"identifier": {"system": "http://x", "value": "1"}}), "subject:identifier=http://x|1", True),
@@ -309,10 +330,6 @@ DATES: list[tuple[Resource, str, bool]] = [
 ]
 
 
-def risk(**members: Any) -> Resource:
-    return {"resourceType": "RiskAssessment", "prediction": [members]}
-
-
 def measured(value: Any) -> Resource:
     return observation(valueQuantity=value)
 
@@ -411,6 +428,36 @@ COMPOSITES: list[tuple[Resource, str, bool]] = [
 )
 def test_filter(resource: Resource, filter: str, expected: bool) -> None:
     assert matches(resource, filter) is expected
+
+
+R4B = load_vocabulary(Release.R4B)
+USE = {"concept": concept(("http://x", "a"), text="Pain"), "reference": {"reference": "Condition/1"}}
+
+
+def used(value: Any) -> Resource:
+    return {"resourceType": "ClinicalUseDefinition", "id": "c", "indication": {"diseaseSymptomProcedure": value}}
+
+
+@pytest.mark.parametrize(
+    ("resource", "filter", "expected"),
+    [
+        (used(USE), "indication=http://x|a", True),
+        (used(USE), "indication=b", False),
+        (used(USE), "indication:not=b", True),
+        (used({"reference": {"reference": "Condition/1"}}), "indication:not=b", True),
+        (used("x"), "indication:not=b", False),
+        (used(USE), "indication:text=pain", True),
+        (used(USE), "indication-reference=Condition/1", True),
+        (used(USE), "indication-reference=Condition/2", False),
+        (used({"concept": {}}), "indication-reference=Condition/1", False),
+        (used({"reference": {"identifier": {"value": "7"}}}), "indication-reference:identifier=7", True),
+        (used(USE), "indication-reference:identifier=7", False),
+        (used(7), "indication-reference=Condition/1", False),
+        (used(USE), "indication:missing=false", True),
+    ],
+)
+def test_codeable_references(resource: Resource, filter: str, expected: bool) -> None:
+    assert matches(resource, filter, R4B) is expected
 
 
 PARAMETERS = [

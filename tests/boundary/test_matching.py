@@ -108,6 +108,8 @@ ALLERGY_B_BY_A = {"resourceType": "AllergyIntolerance", "id": "x", "patient": re
         (IN_A, provenance(ref("Patient/a"), {"identifier": {"value": "1"}}), OUTSIDE),
         (IN_A, provenance(ref("Patient/a"), {"display": "x"}), OUTSIDE),
         (IN_A, provenance(ref("Patient/a"), None), OUTSIDE),
+        (IN_A, provenance(ref("Patient/a"), ref("Observation/o") | {"type": "Patient"}), OUTSIDE),
+        (IN_A, provenance(ref("Observation/o") | {"type": "Observation"}), depends("Observation/o")),
         (IN_A, {"resourceType": "Provenance", "id": "p", "target": ref("Observation/o")}, depends("Observation/o")),
         (IN_A, {"resourceType": "Provenance", "id": "p"}, OUTSIDE),
         (IN_A, provenance(*(ref(f"Observation/{n}") for n in range(50))), depends(*(f"Observation/{n}" for n in range(50)))),
