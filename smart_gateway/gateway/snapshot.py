@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
@@ -76,6 +77,11 @@ class Snapshot:
     dry_run: bool = False
     clock: Callable[[], float] = time.time
     entropy: Callable[[int], bytes] = os.urandom
+
+    @property
+    def public_path(self) -> str:
+        """The path of the public base, without a trailing slash: the only one served."""
+        return urlsplit(self.policy.bases.public).path.rstrip("/")
 
 
 SnapshotSource = Callable[[], Snapshot]

@@ -5,10 +5,9 @@ What is sent and what may leave is decided by whoever calls this app; the HTTP c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
@@ -18,12 +17,9 @@ from pyreqwest.response import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from smart_gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from smart_gateway.gateway.departure import ClientGone
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"})
-
-
-class ClientGone(Exception):
-    """The client left before its request was sent on whole: whatever waits for the upstream may stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Upstream:
         if not first.get("more_body", False):
             await self._exchange(request.body_bytes(first["body"]) if first.get("body") else request, send)
             return
-        upload = _Upload(first, receive, _declared_length(scope))
+        upload = _Upload(first, receive, _declared_length(scope["headers"]))
         try:
             await self._exchange(request.body_stream(upload), send)
         finally:
@@ -98,13 +94,17 @@ class Upstream:
     async def _exchange(self, request: RequestBuilder, send: Send) -> None:
         try:
             async with request.build_streamed() as response:
-                await send({"type": "http.response.start", "status": response.status, "headers": self._headers(response)})
-                reader = response.body_reader
-                while (chunk := await reader.read_chunk()) is not None:
-                    await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+                headers = self._headers(response)
+                await send({"type": "http.response.start", "status": response.status, "headers": headers})
+                reader, left, more = response.body_reader, _declared_length(headers), True
+                while more:
+                    chunk = await reader.read_chunk()
+                    if left is not None and chunk is not None:
+                        left -= len(chunk)
+                    more = chunk is not None and left != 0
+                    await send({"type": "http.response.body", "body": bytes(chunk or b""), "more_body": more})
         except PyreqwestError as error:
             raise _refusal(error) from error
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _headers(self, response: Response) -> list[tuple[bytes, bytes]]:
         """The answer's end-to-end headers. Raises UpstreamError where its framing can be read in two ways. Spec: RFC 9112 6.3."""
@@ -178,9 +178,8 @@ def _headers_to_send(scope: Scope, host: str) -> list[tuple[str, str]]:
 _DEFAULTS = (("user-agent", "smart-gateway"), ("accept", "*/*"))
 
 
-def _declared_length(scope: Scope) -> int | None:
-    lengths: list[Any] = [value for name, value in scope["headers"] if name == b"content-length"]
-    return int(lengths[0]) if lengths else None
+def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    return next((int(value) for name, value in headers if name == b"content-length"), None)
 
 
 def _is_plain(name: str, value: str) -> bool:

@@ -1,0 +1,45 @@
+"""Conditional reads: passed on where nothing is checked, else compared here. Spec: semantics 5; RFC 9110 section 13."""
+
+from __future__ import annotations
+
+import re
+
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.gateway.subrequest import Received
+from smart_gateway.request.model import FhirRequest
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_ETAG = re.compile(r'(?:W/)?("[!#-~]*")')
+_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
+_READS = frozenset({Interaction.READ, Interaction.VREAD})
+
+
+def to_upstream(request: FhirRequest) -> Headers:
+    """The conditions of a read, to be sent along."""
+    if request.interaction not in _READS:
+        return ()
+    preferences = request.preferences
+    given = ((b"if-none-match", preferences.if_none_match), (b"if-modified-since", preferences.if_modified_since))
+    return tuple((name, value.encode("ascii")) for name, value in given if value is not None)
+
+
+def validators(received: Received) -> Headers:
+    """ETag and Last-Modified of an answer, where they are well-formed."""
+    etag, modified = received.text(b"etag"), received.text(b"last-modified")
+    headers: Headers = ()
+    if etag is not None and _ETAG.fullmatch(etag) is not None:
+        headers = ((b"etag", etag.encode("ascii")),)
+    if modified is not None and _DATE.fullmatch(modified) is not None:
+        headers = (*headers, (b"last-modified", modified.encode("ascii")))
+    return headers
+
+
+def is_unchanged(request: FhirRequest, received: Received) -> bool:
+    """Whether the client has this version already. If-Modified-Since counts only without If-None-Match, and by equality:
+    FHIR's Last-Modified is the version's own."""
+    preferences = request.preferences
+    if preferences.if_none_match is not None:
+        etag = _ETAG.fullmatch(received.text(b"etag") or "")
+        return preferences.if_none_match == "*" or (etag is not None and etag[1] in _ETAG.findall(preferences.if_none_match))
+    return preferences.if_modified_since is not None and preferences.if_modified_since == received.text(b"last-modified")

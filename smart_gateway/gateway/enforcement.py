@@ -1,0 +1,151 @@
+"""The order in which a request is judged: the only place that knows it. Spec: semantics 10, "Order of judgement"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.types import ASGIApp
+
+from smart_gateway.answers.links import open_page
+from smart_gateway.errors import TokenMissing, UnsupportedMediaType
+from smart_gateway.gateway.accesses import Accesses
+from smart_gateway.gateway.cors import preflight
+from smart_gateway.gateway.exchange import Exchange
+from smart_gateway.gateway.headers import to_upstream
+from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.responder import Outgoing, Responder
+from smart_gateway.gateway.stored import check_stored
+from smart_gateway.gateway.subrequest import AnswerBounds, Inner
+from smart_gateway.gateway.target import full_path
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.authorize import authorize, authorize_types, is_public
+from smart_gateway.policy.plan import AnswerRule, BodyCheck, CheckSearchset, Denial, Deny, Permit, Plan, UpstreamRequest
+from smart_gateway.policy.requirements import DISCOVERY
+from smart_gateway.principal import Principal
+from smart_gateway.request.body import read_form, read_resource
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.tokens.bearer import bearer_token
+
+_ANONYMOUS = Principal("", anonymous=True)
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Enforcement:
+    """Judges requests and has the permitted ones answered by ``app``, the FHIR server or the proxy to it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._accesses = Accesses()
+
+    async def enforce(self, exchange: Exchange) -> None:
+        """Answers one request. Raises SmartGatewayError for a refusal that is no decision, ClientGone when nobody waits any more."""
+        answered = preflight(exchange.scope, exchange.snapshot)
+        if answered is not None:
+            await exchange.answer(answered, public=True)
+            return
+        request = exchange.findings.request = self._parse(exchange)
+        access = await self._access(exchange, request)
+        decision = await self._decide(exchange, request, access)
+        if isinstance(decision, Permit):
+            await self._carry_out(exchange, decision.plan, access)
+        else:
+            await exchange.refuse(decision)
+
+    def _parse(self, exchange: Exchange) -> FhirRequest:
+        scope = exchange.scope
+        return exchange.snapshot.parser.parse(scope["method"], full_path(scope), scope["query_string"], scope["headers"])
+
+    async def _access(self, exchange: Exchange, request: FhirRequest) -> Access:
+        """Who asks. A token is not looked at for discovery; where the policy opens an interaction, one that is sent still counts."""
+        snapshot = exchange.snapshot
+        if request.interaction in DISCOVERY:
+            return self._accesses.of(_ANONYMOUS, snapshot.policy)
+        token = bearer_token(exchange.scope["headers"], snapshot.limits)
+        if token is not None:
+            principal = await snapshot.verifier.verify(token, snapshot.clock())
+        elif is_public(request, snapshot.policy):
+            principal = _ANONYMOUS
+        else:
+            raise TokenMissing("This request needs an access token.")
+        exchange.findings.principal = principal
+        return self._accesses.of(principal, snapshot.policy)
+
+    async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access) -> Permit | Deny:
+        """The decision; the form of a POST ``_search`` is read on the way, but for nobody who may not search at all."""
+        denied = authorize_types(request, access)
+        if denied is not None:
+            return denied
+        if request.form_pending:
+            limits = exchange.snapshot.limits
+            body = await IncomingBody(exchange.scope, exchange.receive, limits).read()
+            request = exchange.findings.request = read_form(request, body, limits)
+        decision = authorize(request, access)
+        exchange.findings.decision = decision
+        return decision
+
+    async def _carry_out(self, exchange: Exchange, plan: Plan, access: Access) -> None:
+        request = exchange.findings.request
+        assert request is not None  # INVARIANT: set before the decision
+        inner = self._inner(exchange)
+        condition = await check_stored(plan.stored, access, inner) if plan.stored is not None else None
+        if isinstance(condition, Deny):
+            await exchange.refuse(condition)
+            return
+        rule, upstream = self._opened(exchange, plan, request, access)
+        outgoing = None
+        if upstream is not None:
+            if condition is not None:
+                upstream = replace(upstream, headers=(*upstream.headers, condition))
+            judged = await self._outgoing(exchange, request, upstream, plan.body, access)
+            if isinstance(judged, Deny):
+                await exchange.refuse(judged)
+                return
+            outgoing = judged
+        if outgoing is None or not isinstance(outgoing.body, IncomingBody):
+            exchange.departure.watch()
+        await Responder(exchange, request, access, inner).respond(rule, outgoing)
+
+    def _inner(self, exchange: Exchange) -> Inner:
+        snapshot = exchange.snapshot
+        return Inner(
+            self._app,
+            exchange.scope,
+            snapshot.public_path,
+            to_upstream(exchange.scope, snapshot, exchange.id),
+            exchange.departure,
+            AnswerBounds(snapshot.answer_size, snapshot.answer_time),
+        )
+
+    def _opened(self, exchange: Exchange, plan: Plan, request: FhirRequest, access: Access) -> tuple[AnswerRule, UpstreamRequest | None]:
+        """Rule and request of the plan, those of a sealed paging link opened. Raises PageRefused, PageExpired."""
+        if request.page is None:
+            return plan.answer, plan.upstream
+        assert isinstance(plan.answer, CheckSearchset)
+        snapshot = exchange.snapshot
+        page = open_page(request.page, plan.answer.type, access, snapshot.sealer, snapshot.clock())
+        return replace(plan.answer, exact=page.exact, drop_elements=page.drop_elements), page.upstream
+
+    async def _outgoing(
+        self, exchange: Exchange, request: FhirRequest, upstream: UpstreamRequest, check: BodyCheck | None, access: Access
+    ) -> Outgoing | Deny:
+        """What goes upstream, its body judged; a body that nobody needs to judge is passed on as it comes."""
+        if upstream.method not in _WITH_BODY or upstream.form is not None:
+            return Outgoing(upstream)
+        incoming = IncomingBody(exchange.scope, exchange.receive, exchange.snapshot.limits)
+        if check is None:
+            incoming.require_plain()
+            return Outgoing(upstream, incoming, _raw_type(exchange))
+        body = await incoming.read()
+        resource = read_resource(body, check, request.content_type, exchange.snapshot.limits)
+        objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
+        if objections:
+            return Deny(403, tuple(Denial("outside-boundary", text) for text in objections))
+        return Outgoing(upstream, body)
+
+
+def _raw_type(exchange: Exchange) -> bytes:
+    """The media type of raw content as the client wrote it, which was parsed without fault."""
+    types: list[bytes] = [value for name, value in exchange.scope["headers"] if name == b"content-type"]
+    if len(types) != 1:
+        raise UnsupportedMediaType("Raw content needs its media type.", expression="http.Content-Type")
+    return types[0]

@@ -1,0 +1,109 @@
+"""One request under way: what came, what is known of it so far, and the one place by which answers leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from smart_gateway.answers.answer import Answer
+from smart_gateway.answers.refusals import Facing, refuse
+from smart_gateway.errors import SmartGatewayError
+from smart_gateway.gateway.cors import cors_headers
+from smart_gateway.gateway.departure import Departure
+from smart_gateway.gateway.headers import RequestId, name_request
+from smart_gateway.gateway.snapshot import Snapshot
+from smart_gateway.policy.plan import Deny, Permit
+from smart_gateway.principal import Principal
+from smart_gateway.request.model import FhirRequest
+
+JSON_TYPE = (b"content-type", b"application/fhir+json; charset=utf-8")
+
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_PRIVATE = (b"cache-control", b"private, no-store")
+_SANDBOX = (b"content-security-policy", b"sandbox")
+_SET_HERE = frozenset({b"x-content-type-options", b"cache-control"})
+_BODILESS = frozenset({204, 304})
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is known of the request so far: the material of its one log record. ``status`` is what the client got, 0 while nothing."""
+
+    request: FhirRequest | None = None
+    principal: Principal | None = None
+    decision: Permit | Deny | None = None
+    error: SmartGatewayError | None = None
+    status: int = 0
+    upstream_status: int | None = None
+    removed: int = 0
+
+
+class Exchange:
+    """A request and its answer. ``findings`` grow as it goes on; ``started`` tells whether an answer has begun to leave."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, snapshot: Snapshot) -> None:
+        self.scope = scope
+        self.snapshot = snapshot
+        self.departure = Departure(receive)
+        self.receive = receive
+        self.id: RequestId = name_request(scope, snapshot)
+        self.findings = Findings()
+        self._send = send
+
+    @property
+    def started(self) -> bool:
+        """Whether the head of an answer has left."""
+        return self.findings.status != 0
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the client wants no body."""
+        return bool(self.scope["method"] == "HEAD")
+
+    async def answer(self, answer: Answer, *, public: bool = False) -> None:
+        """Sends ``answer`` whole. ``public``: it may be kept by caches."""
+        headers = [(name, value) for name, value in answer.headers if name not in _SET_HERE]
+        if answer.status not in _BODILESS:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        await self.start(answer.status, headers, public=public)
+        await self.write(answer.body, more=False)
+
+    async def refuse(self, reason: Deny | SmartGatewayError) -> None:
+        """Sends the refusal. One for being too slow or too large ends the connection: the rest of the body is not wanted."""
+        answer = refuse(reason, self._facing())
+        if answer.status in {408, 413}:
+            answer = Answer(answer.status, (*answer.headers, (b"connection", b"close")), answer.body)
+        if isinstance(reason, Deny):
+            self.findings.decision = reason
+        else:
+            self.findings.error = reason
+        await self.answer(answer)
+
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, public: bool = False, sandbox: bool = False) -> None:
+        """Sends the head; every answer carries what all of them must. ``sandbox``: raw content of whatever kind."""
+        all_headers = [*headers, *self.id.headers, _NOSNIFF, *cors_headers(self.scope, self.snapshot)]
+        if not public:
+            all_headers.append(_PRIVATE)
+        if sandbox:
+            all_headers.append(_SANDBOX)
+        self.findings.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
+
+    async def write(self, body: bytes, *, more: bool) -> None:
+        """Sends a part of the body; to HEAD nothing but its end."""
+        if body and self.is_head:
+            body = b""
+        if body or not more:
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    def _facing(self) -> Facing:
+        snapshot, request = self.snapshot, self.findings.request
+        return Facing(
+            self.id.own,
+            snapshot.policy.bases.public,
+            request.preferences.media if request is not None else "json",
+            snapshot.dpop_algorithms,
+            snapshot.required_scope_url,
+        )

@@ -1,0 +1,162 @@
+"""Carries out a permit: the upstream request of its plan is sent, and its answer leaves by the plan's rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from smart_gateway.answers.answer import Answer
+from smart_gateway.answers.confine import Absent, Confined, confine_resource, confine_searchset
+from smart_gateway.answers.empty import empty_searchset
+from smart_gateway.answers.links import link_sealer, self_url
+from smart_gateway.errors import NotAcceptable
+from smart_gateway.fhir.media import FHIR_JSON
+from smart_gateway.gateway import conditions, discovery
+from smart_gateway.gateway.dependencies import settle
+from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
+from smart_gateway.gateway.failures import refusal_of
+from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.passage import Passage
+from smart_gateway.gateway.subrequest import Inner, Received
+from smart_gateway.gateway.written import answer_to_write
+from smart_gateway.policy.absence import absent
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import (
+    AnswerRule,
+    AnswerToWrite,
+    Capability,
+    CheckResource,
+    CheckSearchset,
+    Deny,
+    EmptySearchset,
+    ProtectedResource,
+    SmartConfiguration,
+    Stream,
+    UpstreamRequest,
+)
+from smart_gateway.request.model import FhirRequest
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_FHIR_JSON = FHIR_JSON.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What goes upstream: ``body`` None for a request without one (or with a form), IncomingBody for one that is passed on as it comes;
+    ``content_type`` belongs to it."""
+
+    request: UpstreamRequest
+    body: bytes | IncomingBody | None = None
+    content_type: bytes = _FHIR_JSON
+
+
+class Responder:
+    """Answers one permitted request. Every way ends in exactly one answer, or raises SmartGatewayError before one has begun."""
+
+    def __init__(self, exchange: Exchange, request: FhirRequest, access: Access, inner: Inner) -> None:
+        self._exchange = exchange
+        self._request = request
+        self._access = access
+        self._inner = inner
+
+    async def respond(self, rule: AnswerRule, outgoing: Outgoing | None) -> None:
+        """Answers by ``rule``. ``outgoing`` is None where nothing is sent upstream."""
+        match rule:
+            case Stream():
+                await self._pass(_required(outgoing))
+            case CheckResource():
+                await self._answer(await self._resource(rule, _required(outgoing)))
+            case CheckSearchset():
+                await self._answer(await self._searchset(rule, _required(outgoing)))
+            case AnswerToWrite():
+                await self._answer(await self._written(rule, _required(outgoing)))
+            case EmptySearchset():
+                body = empty_searchset(self_url(self._request, self._access.policy.bases.public))
+                await self._answer(Answer(200, (JSON_TYPE,), body))
+            case Capability():
+                await self._answer(await discovery.capabilities(self._request, self._exchange.snapshot, self._inner), public=True)
+            case SmartConfiguration():
+                await self._answer(await discovery.smart(self._exchange.snapshot), public=True)
+            case ProtectedResource():
+                await self._answer(await discovery.protected(self._exchange.snapshot), public=True)
+            case _:
+                assert_never(rule)
+
+    async def _answer(self, answer: Answer | Deny, *, public: bool = False) -> None:
+        if isinstance(answer, Deny):
+            await self._exchange.refuse(answer)
+        else:
+            await self._exchange.answer(answer, public=public)
+
+    async def _pass(self, outgoing: Outgoing) -> None:
+        """Nothing is to be checked: the answer streams, and so does a body that was not read."""
+        preferences = self._request.preferences
+        if preferences.media == "other":
+            raise NotAcceptable("None of the media types asked for is one of FHIR's.")
+        asked = conditions.to_upstream(self._request)
+        headers: Headers = ((b"accept", (preferences.accept or FHIR_JSON).encode("ascii")), *asked, *_wishes(self._request))
+        passage = Passage(self._exchange, conditional=bool(asked))
+        if outgoing.body is not None:
+            headers = (*headers, (b"content-type", outgoing.content_type))
+        if isinstance(outgoing.body, IncomingBody):
+            length = outgoing.body.declared_length
+            if length is not None:
+                headers = (*headers, (b"content-length", str(length).encode()))
+            await self._inner.stream(outgoing.request, headers, outgoing.body.receive, passage)
+        else:
+            await self._inner.pass_on(outgoing.request, headers, outgoing.body, passage)
+        passage.finish()
+
+    async def _collect(self, outgoing: Outgoing) -> Received:
+        assert not isinstance(outgoing.body, IncomingBody)  # what is checked was read
+        extra = _wishes(self._request)
+        if outgoing.body is not None:
+            extra = (*extra, (b"content-type", outgoing.content_type))
+        received = await self._inner.collect(outgoing.request, extra, outgoing.body)
+        self._exchange.findings.upstream_status = received.status
+        return received
+
+    async def _resource(self, rule: CheckResource, outgoing: Outgoing) -> Answer | Deny:
+        received = await self._collect(outgoing)
+        refusal = refusal_of(received, self._access.policy)
+        if refusal is not None:
+            return refusal
+        raw = self._json(received)
+        judged: Confined | Absent = await settle(lambda known: confine_resource(raw, rule, self._access, known), self._access, self._inner)
+        if isinstance(judged, Absent):
+            return absent(self._access.policy)
+        validators = conditions.validators(received)
+        if conditions.is_unchanged(self._request, received):
+            return Answer(304, validators, b"")
+        return Answer(200, (JSON_TYPE, *validators), judged.body)
+
+    async def _searchset(self, rule: CheckSearchset, outgoing: Outgoing) -> Answer | Deny:
+        received = await self._collect(outgoing)
+        refusal = refusal_of(received, self._access.policy)
+        if refusal is not None:
+            return refusal
+        raw, snapshot = self._json(received), self._exchange.snapshot
+        links = link_sealer(self._request, self._access, snapshot.sealer, snapshot.clock(), snapshot.entropy)
+        judged = await settle(lambda known: confine_searchset(raw, rule, self._access, known, links), self._access, self._inner)
+        self._exchange.findings.removed = judged.removed
+        return Answer(200, (JSON_TYPE,), judged.body)
+
+    async def _written(self, rule: AnswerToWrite, outgoing: Outgoing) -> Answer | Deny:
+        received = await self._collect(outgoing)
+        refusal = refusal_of(received, self._access.policy)
+        return refusal if refusal is not None else await answer_to_write(rule, received, self._request, self._access, self._inner)
+
+    def _json(self, received: Received) -> bytes:
+        return received.require_json(self._access.policy.vocabulary.release.version)
+
+
+def _required(outgoing: Outgoing | None) -> Outgoing:
+    assert outgoing is not None  # INVARIANT: only rules that make their own answer come without a request (policy.plan.Plan)
+    return outgoing
+
+
+def _wishes(request: FhirRequest) -> Headers:
+    """``Prefer: handling``; ``return`` is the plan's."""
+    handling = request.preferences.prefer_handling
+    return () if handling is None else ((b"prefer", f"handling={handling}".encode("ascii")),)

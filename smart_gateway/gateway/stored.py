@@ -1,0 +1,80 @@
+"""The stored resource of a write: it must lie inside before anything is sent, and must not change until then. Spec: semantics 6."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from smart_gateway.errors import PreconditionFailed, UpstreamError
+from smart_gateway.fhir.strict_json import JsonError, parse_json
+from smart_gateway.gateway.subrequest import Inner, Received
+from smart_gateway.policy.absence import absent
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import Deny, StoredCheck, UpstreamRequest
+
+_ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
+
+Condition = tuple[str, str]
+
+
+async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Condition | Deny:
+    """The condition that the write carries (``If-Match`` or ``If-None-Match: *``), or the refusal that absent and outside share.
+
+    Raises PreconditionFailed where the client's own If-Match does not hold, UpstreamError where it cannot be judged.
+    """
+    answer = await inner.collect(UpstreamRequest("GET", (check.type, check.id)))
+    match answer.status:
+        case 200:
+            return _judge(check, access, answer)
+        case 404 if check.create_allowed:
+            if check.if_match is not None:
+                raise _precondition_failed()
+            return ("If-None-Match", "*")
+        case 404 | 410:
+            # A deleted resource looks absent too: whose it was cannot be told, and nobody brings it back (semantics 6).
+            return absent(access.policy)
+        case _:
+            raise UpstreamError("The FHIR server did not give the stored resource.")
+
+
+def _judge(check: StoredCheck, access: Access, answer: Received) -> Condition | Deny:
+    resource = _resource(check, access, answer)
+    if access.matcher.objections_to_write(check.boundary, resource, check.type):
+        return absent(access.policy)
+    version = _version(resource, answer)
+    if check.if_match not in (None, "*") and _tag(check.if_match) != version:
+        raise _precondition_failed()
+    return ("If-Match", f'W/"{version}"')
+
+
+def _resource(check: StoredCheck, access: Access, answer: Received) -> Mapping[str, Any]:
+    try:
+        resource = parse_json(answer.require_json(access.policy.vocabulary.release.version))
+    except JsonError:
+        raise UpstreamError("The stored resource cannot be read.") from None
+    if not isinstance(resource, dict) or resource.get("resourceType") != check.type or resource.get("id") != check.id:
+        raise UpstreamError("The FHIR server gave another resource than the stored one.")
+    return resource
+
+
+def _version(resource: Mapping[str, Any], answer: Received) -> str:
+    """The version that was judged. Without one nothing could keep the resource from changing before the write."""
+    meta = resource.get("meta")
+    named = meta.get("versionId") if isinstance(meta, dict) else None
+    tagged = _tag(answer.text(b"etag"))
+    if isinstance(named, str) and tagged in (None, named):
+        return named
+    if named is None and tagged is not None:
+        return tagged
+    raise UpstreamError("The FHIR server does not tell the version of the stored resource, so it cannot be changed safely.")
+
+
+def _tag(etag: str | None) -> str | None:
+    """The version id in an entity tag; weak and strong are the same here. Spec: FHIR R4 http.html 3.1.0.5."""
+    match = _ETAG.fullmatch(etag) if etag is not None else None
+    return match[1] if match is not None else None
+
+
+def _precondition_failed() -> PreconditionFailed:
+    return PreconditionFailed("The stored resource is not at the version that If-Match names.", expression="http.If-Match")

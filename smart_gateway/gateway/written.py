@@ -1,0 +1,56 @@
+"""The answer to a write: status, Location and ETag; a body only where the token may read it. Spec: semantics 6."""
+
+from __future__ import annotations
+
+from smart_gateway.answers.answer import Answer
+from smart_gateway.answers.confine import Confined, confine_resource
+from smart_gateway.answers.rewriting import public_location
+from smart_gateway.errors import UpstreamError
+from smart_gateway.fhir.references import Reference, parse_reference
+from smart_gateway.gateway import conditions
+from smart_gateway.gateway.dependencies import settle
+from smart_gateway.gateway.exchange import JSON_TYPE
+from smart_gateway.gateway.subrequest import Inner, Received
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import AnswerToWrite, CheckResource
+from smart_gateway.request.model import FhirRequest
+
+_WITH_BODY = frozenset({200, 201})
+
+
+async def answer_to_write(rule: AnswerToWrite, received: Received, request: FhirRequest, access: Access, inner: Inner) -> Answer:
+    """The answer that is left of ``received``, the upstream's answer to a write that was carried out."""
+    location, written = _location(rule, received, access)
+    headers = conditions.validators(received)
+    if location is not None:
+        headers = (*headers, (b"location", location.encode("ascii")))
+    id = rule.id if written is None else written.id
+    body = await _readable_body(rule, id, received, request, access, inner)
+    return Answer(received.status, headers if body is None else (JSON_TYPE, *headers), body or b"")
+
+
+def _location(rule: AnswerToWrite, received: Received, access: Access) -> tuple[str | None, Reference | None]:
+    """Location in the public base and what it names, where that is the resource written; else nothing of it leaves."""
+    given = received.text(b"location")
+    location = public_location(given, access.policy.bases) if given is not None else None
+    reference = parse_reference(location, access.policy.bases) if location is not None else None
+    if reference is None or reference.type != rule.type or rule.id not in (None, reference.id):
+        return None, None
+    return location, reference
+
+
+async def _readable_body(
+    rule: AnswerToWrite, id: str | None, received: Received, request: FhirRequest, access: Access, inner: Inner
+) -> bytes | None:
+    """What the upstream gave back, if it is the resource itself and inside what the token may read. The write is done: anything else is
+    left out in silence, not refused."""
+    wanted = request.preferences.prefer_return in (None, "representation") and not rule.boundary.is_nothing
+    if not wanted or id is None or not received.body or received.status not in _WITH_BODY:
+        return None
+    check = CheckResource(rule.type, id, rule.boundary)
+    try:
+        raw = received.require_json(access.policy.vocabulary.release.version)
+        judged = await settle(lambda known: confine_resource(raw, check, access, known), access, inner)
+    except UpstreamError:
+        return None
+    return judged.body if isinstance(judged, Confined) else None
