@@ -102,7 +102,7 @@ def build_policy(settings: Settings) -> Policy:
     shared = policy.shared_types
     return Policy(
         vocabulary=load_vocabulary(release),
-        bases=Bases(settings.server.public_url, settings.upstream.url),
+        bases=Bases(settings.server.public_url, settings.upstream.url or settings.server.public_url),
         clients=None if policy.clients is None else {name: _client(client) for name, client in policy.clients.items()},
         users=DEFAULT_USERS if policy.users is None else _users(policy.users),
         shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),

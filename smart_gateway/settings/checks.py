@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from smart_gateway.fhir.vocabulary import load_vocabulary
-from smart_gateway.settings.addresses import is_loopback, is_plain_http_elsewhere, parse_listen
+from smart_gateway.settings.addresses import ListenAddress, is_loopback, is_plain_http_elsewhere, parse_listen
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.issuers import IssuerSettings, ScopeFormatSettings
 from smart_gateway.settings.model import Settings
@@ -26,10 +26,13 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})  # RFC 7518 section 6
 
 
-def check(settings: Settings, *, vocabulary_known: bool = True) -> Iterator[Problem]:
-    """Everything that is wrong across keys. ``vocabulary_known`` is false where the FHIR release itself was refused."""
+def check(settings: Settings, *, vocabulary_known: bool = True, proxying: bool = False) -> Iterator[Problem]:
+    """Everything that is wrong across keys. ``vocabulary_known`` is false where the FHIR release itself was refused; ``proxying``:
+    there must be an upstream to send requests to."""
     for rule in _RULES:
         yield from rule(settings)
+    if proxying and settings.upstream.url is None:
+        yield Problem(("upstream", "url"), "is missing: without it the gateway can only be middleware")
     if vocabulary_known:
         yield from check_policy(settings.policy, load_vocabulary(settings.upstream.fhir_version))
 
@@ -41,16 +44,17 @@ def _listening(settings: Settings) -> Iterator[Problem]:
 
 
 def _upstream(settings: Settings) -> Iterator[Problem]:
-    upstream, server = settings.upstream, settings.server
-    if is_plain_http_elsewhere(upstream.url) and not upstream.allow_http:
-        yield _plain_http(("upstream", "url"), "upstream.allow_http")
-    if upstream.url == server.public_url or _is_itself(settings):
-        yield Problem(("upstream", "url"), "is the gateway itself: it would call itself without end")
+    url, path = settings.upstream.url, ("upstream", "url")
+    if url is None:
+        return
+    if is_plain_http_elsewhere(url) and not settings.upstream.allow_http:
+        yield _plain_http(path, "upstream.allow_http")
+    if url == settings.server.public_url or _is_listened_on(url, parse_listen(settings.server.listen)):
+        yield Problem(path, "is the gateway itself: it would call itself without end")
 
 
-def _is_itself(settings: Settings) -> bool:
-    host, _, port = settings.upstream.url.partition("://")[2].partition("/")[0].rpartition(":")
-    listen = parse_listen(settings.server.listen)
+def _is_listened_on(url: str, listen: ListenAddress) -> bool:
+    host, _, port = url.partition("://")[2].partition("/")[0].rpartition(":")
     return is_loopback(host.strip("[]")) and port == str(listen.port) and (listen.anywhere or is_loopback(listen.host))
 
 

@@ -28,13 +28,12 @@ _MAY_BE_NULL = {("policy", "limits", "requests_per_minute")}
 _ROUNDS = 12  # each puts aside what the model refused; a value can be refused once at every level
 _STAND_INS: dict[str, Any] = {
     "public_url": "https://stand-in.invalid/fhir",
-    "url": "https://stand-in.invalid/upstream",
     "fhir_version": "R4",
     "issuer": "https://stand-in.invalid",
 }
 _STAND_INS |= {
     "server": {"public_url": _STAND_INS["public_url"]},
-    "upstream": {"url": _STAND_INS["url"], "fhir_version": "R4"},
+    "upstream": {"fhir_version": "R4"},
     "issuers": [{"issuer": _STAND_INS["issuer"]}],
 }
 
@@ -61,8 +60,8 @@ def load_settings(source: str | Path | Mapping[str, Any], *, environment: Mappin
     return examination.settings
 
 
-def examine(source: str | Path | Mapping[str, Any], environment: Mapping[str, str]) -> Examination:
-    """Reads and judges a configuration. Never raises for what is in it."""
+def examine(source: str | Path | Mapping[str, Any], environment: Mapping[str, str], *, proxying: bool = False) -> Examination:
+    """Reads and judges a configuration; ``proxying``: one for a reverse proxy, not for middleware. Never raises for what is in it."""
     reading = _Reading(environment)
     if isinstance(source, Mapping):
         directory = Path()
@@ -73,7 +72,7 @@ def examine(source: str | Path | Mapping[str, Any], environment: Mapping[str, st
         root = reading.file(path, Place(str(source)))
     if root is not None:
         reading.overlay(root, directory)
-    settings = reading.judge(root, directory) if root is not None else None
+    settings = reading.judge(root, directory, proxying=proxying) if root is not None else None
     findings = tuple(sorted(dict.fromkeys(reading.findings), key=lambda finding: finding.place.order))
     return Examination(None if has_errors(findings) else settings, findings, tuple(dict.fromkeys(reading.files)))
 
@@ -134,7 +133,7 @@ class _Reading:
         else:
             entry.node = node
 
-    def judge(self, root: Node, directory: Path) -> Settings | None:
+    def judge(self, root: Node, directory: Path, *, proxying: bool) -> Settings | None:
         """The findings of the model and of the checks across keys; what the model refuses is put aside, so that the rest is checked too."""
         root.number()
         surroundings = Surroundings(directory, self.environment)
@@ -143,7 +142,8 @@ class _Reading:
         settings = _remaining(root, surroundings)
         if settings is None:
             return None
-        for problem in check(settings, vocabulary_known=not _stands_in(root, ("upstream", "fhir_version"))):
+        known = not _stands_in(root, ("upstream", "fhir_version"))
+        for problem in check(settings, vocabulary_known=known, proxying=proxying):
             self._report(root, problem)
         self.files.extend(_files_named(root, directory))
         return settings

@@ -18,7 +18,7 @@ _Print = tuple[int, int, int] | None
 
 
 class SettingsFile:
-    """A settings file and everything that it refers to, read again on demand."""
+    """The settings file of a reverse proxy and everything that it refers to, read again on demand."""
 
     def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
         self.path = path
@@ -29,7 +29,7 @@ class SettingsFile:
         """The settings and their warnings; raises SettingsError with every finding."""
         # The prints are taken before and after: a file that changes while it is read counts as changed at the next look.
         before = {path: _print(path) for path in self._prints}
-        examination = examine(self.path, self._environment)
+        examination = examine(self.path, self._environment, proxying=True)
         self._prints = {path: before.get(path, _print(path)) for path in examination.files}
         if examination.settings is None:
             raise SettingsError("The settings are refused.", examination.findings)

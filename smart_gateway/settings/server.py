@@ -67,8 +67,8 @@ Authorization = Annotated[
 class UpstreamSettings(Section):
     """The FHIR server behind the gateway."""
 
-    url: BaseUrl
-    """Its FHIR base URL."""
+    url: BaseUrl | None = None
+    """Its FHIR base URL. Left out only where the gateway is middleware around the server itself."""
     fhir_version: Release = Field(strict=False)
     """`R4`, `R4B` or `R5`."""
     allow_http: bool = False
