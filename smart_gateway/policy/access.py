@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
 from smart_gateway.boundary.model import NOTHING, Boundary, Region, everything
@@ -15,6 +16,7 @@ from smart_gateway.principal import Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
 
+_T = TypeVar("_T")
 _ANY_CLIENT = ClientRule(system_role=True)  # without a clients section every client's scopes decide alone
 _PUBLIC = {
     Interaction.READ: Permission.READ,
@@ -27,7 +29,7 @@ _PUBLIC = {
 class Access:
     """A principal under a policy. Both are immutable, so every answer is memoised; safe to keep as long as the token is."""
 
-    __slots__ = ("_grants", "_readable", "_unlimited", "client", "matcher", "policy", "principal", "scopes", "standing")
+    __slots__ = ("_grants", "_readable", "_remembered", "_unlimited", "client", "matcher", "policy", "principal", "scopes", "standing")
 
     def __init__(self, principal: Principal, policy: Policy) -> None:
         self.principal = principal
@@ -40,6 +42,7 @@ class Access:
         self._grants: dict[tuple[str, Permission], tuple[Boundary, tuple[Ground, ...]]] = {}
         self._readable: dict[str, Boundary] = {}
         self._unlimited: dict[Permission, bool] = {}
+        self._remembered: dict[tuple[str, str], object] = {}
 
     def boundary(self, type: str, permission: Permission) -> Boundary:
         """What the token may touch of ``type`` by one permission: scopes, client and user intersected. Spec: semantics 9."""
@@ -62,6 +65,13 @@ class Access:
         if held is None:
             held = self._unlimited[permission] = self._is_unlimited(permission)
         return held
+
+    def remembered(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
+        """What ``make`` gives, worked out once for this access: for what depends on nothing but principal, policy and ``key``."""
+        held = self._remembered.get(key)
+        if held is None:
+            held = self._remembered[key] = make()
+        return cast(_T, held)
 
     def with_scope(self, scope: ResourceScope, type: str, permission: Permission) -> Boundary:
         """What the boundary would be by ``scope`` alone: for hints only, never for a decision."""

@@ -30,7 +30,8 @@ def plan_read(request: FhirRequest, access: Access) -> Decision:
     require_judged_media(request)
     query = _bounded_query(request, access, boundary)
     rule = CheckResource(request.type, request.id, boundary, request.version)
-    check = f"{request.type}/{request.id} {check_sentence(boundary)}, else it looks absent"
+    sentence = access.remembered(("read", request.type), lambda: f"{check_sentence(boundary)}, else it looks absent")
+    check = f"{request.type}/{request.id} {sentence}"
     return Permit(Plan(rule, UpstreamRequest("GET", path, query), checks=(check,)), grounds)
 
 

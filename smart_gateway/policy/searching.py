@@ -8,7 +8,7 @@ from smart_gateway.boundary.model import Boundary
 from smart_gateway.boundary.narrowing import Narrower, Narrowing
 from smart_gateway.errors import NotSupported, UnknownPath
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.judging import Judgement, judge
+from smart_gateway.policy.judging import judge
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.plan import CheckSearchset, Decision, Denial, Deny, EmptySearchset, Permit, Plan, Stream, UpstreamRequest
@@ -31,23 +31,38 @@ class _Location:
     parameters: Pairs = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What every search of one type meets under one access: worked out once."""
+
+    boundary: Boundary
+    owners: Owners
+    narrowing: Narrowing
+    checks: tuple[str, ...]
+
+
+def _bound(access: Access, type: str) -> _Bound:
+    boundary = access.boundary(type, Permission.SEARCH)
+    first = f"every {type} in the answer {check_sentence(boundary)}"
+    second = "every other resource in the answer is one that the token may read or search"
+    return _Bound(boundary, Owners.of(boundary), _narrower(access).narrow(boundary, type), (first, second))
+
+
 def plan_search(request: FhirRequest, access: Access) -> Decision:
     """A search on ``request.type``, by GET or POST, in a compartment or not."""
     assert request.type is not None
     grounds = access.grounds(request.type, Permission.SEARCH)
     if request.preferences.respond_async:
         return Deny(403, (_ASYNC,), grounds=grounds)
-    narrower = _narrower(access)
-    location = _location(request, access, narrower)
+    location = _location(request, access)
     if access.unlimited(Permission.SEARCH):
         pairs = (*local_pairs(request, access.policy), *location.parameters)
         return Permit(Plan(Stream(), _upstream(request, location.path, pairs)), grounds)
     require_judged_media(request)
-    boundary = access.boundary(request.type, Permission.SEARCH)
-    owners = Owners.of(boundary)
-    if _foreign_compartment(request, owners):
+    bound = access.remembered(("search", request.type), lambda: _bound(access, request.type or ""))
+    if _foreign_compartment(request, bound.owners):
         return _foreign(request, access)
-    return _bounded(request, access, boundary, owners, narrower, location)
+    return _bounded(request, access, bound, location)
 
 
 def plan_page(request: FhirRequest, access: Access) -> Decision:
@@ -60,19 +75,18 @@ def plan_page(request: FhirRequest, access: Access) -> Decision:
     return Permit(Plan(rule, checks=(check,)), access.grounds(request.type, Permission.SEARCH))
 
 
-def _bounded(request: FhirRequest, access: Access, boundary: Boundary, owners: Owners, narrower: Narrower, location: _Location) -> Decision:
+def _bounded(request: FhirRequest, access: Access, bound: _Bound, location: _Location) -> Decision:
     assert request.type is not None
-    narrowing = narrower.narrow(boundary, request.type)
-    judgement = judge(request, access, boundary, owners, exact=narrowing.exact)
+    judgement = judge(request, access, bound.boundary, bound.owners, exact=bound.narrowing.exact)
     grounds = access.grounds(request.type, Permission.SEARCH)
     if judgement.denials:
         return Deny(403, judgement.denials, judgement.missing, grounds)
     if judgement.foreign:
         return _foreign(request, access)
-    location, narrowing = _by_path(request, access, boundary, location, narrowing)
+    location, narrowing = _by_path(request, access, bound, location)
     pairs = tuple(dict.fromkeys((*judgement.pairs, *location.parameters, *narrowing.parameters)))
-    rule = CheckSearchset(request.type, boundary, narrowing.exact, judgement.count_only, judgement.added_elements)
-    return Permit(Plan(rule, _upstream(request, location.path, pairs), checks=_checks(request, boundary, judgement)), grounds)
+    rule = CheckSearchset(request.type, bound.boundary, narrowing.exact, judgement.count_only, judgement.added_elements)
+    return Permit(Plan(rule, _upstream(request, location.path, pairs), checks=(*bound.checks, *judgement.notes)), grounds)
 
 
 def _narrower(access: Access) -> Narrower:
@@ -80,7 +94,7 @@ def _narrower(access: Access) -> Narrower:
     return Narrower(policy.vocabulary, policy.rules, lambda type, code: policy.capabilities.supports(type, code, policy.vocabulary))
 
 
-def _location(request: FhirRequest, access: Access, narrower: Narrower) -> _Location:
+def _location(request: FhirRequest, access: Access) -> _Location:
     """The client's own compartment search works on every upstream: by its path, or by the preferred inclusion parameter."""
     assert request.type is not None
     asked = request.compartment
@@ -90,19 +104,20 @@ def _location(request: FhirRequest, access: Access, narrower: Narrower) -> _Loca
         raise UnknownPath(f"{request.type} is in no {asked.type} compartment.")
     if access.policy.compartment_search == "compartment":
         return _Location((asked.type, asked.id, request.type))
-    code = narrower.compartment_parameter(asked.type, request.type)
+    code = _narrower(access).compartment_parameter(asked.type, request.type)
     if code is None:
         raise NotSupported(f"The FHIR server has no search parameter for the {asked.type} compartment of {request.type}.")
     return _Location((request.type,), ((code, asked.id if code == "_id" else str(asked)),))
 
 
-def _by_path(
-    request: FhirRequest, access: Access, boundary: Boundary, location: _Location, narrowing: Narrowing
-) -> tuple[_Location, Narrowing]:
+def _by_path(request: FhirRequest, access: Access, bound: _Bound, location: _Location) -> tuple[_Location, Narrowing]:
     """On upstreams with compartment search, one owner for all regions goes into the path, and out of the parameters."""
     assert request.type is not None
-    owner = Owners.of(boundary).only(request.type)
-    if access.policy.compartment_search != "compartment" or owner is None or not access.policy.rules.inclusion(owner.type, request.type):
+    narrowing = bound.narrowing
+    if access.policy.compartment_search != "compartment":
+        return location, narrowing
+    owner = bound.owners.only(request.type)
+    if owner is None or not access.policy.rules.inclusion(owner.type, request.type):
         return location, narrowing
     if request.compartment not in (None, owner):
         return location, narrowing  # the client's own compartment has the path
@@ -130,8 +145,3 @@ def _foreign(request: FhirRequest, access: Access) -> Decision:
     if access.policy.foreign_patient_search == "empty":
         return Permit(Plan(EmptySearchset(request.type), checks=("another patient is asked for: the answer is empty",)), grounds)
     return Deny(403, (_FOREIGN,), grounds=grounds)
-
-
-def _checks(request: FhirRequest, boundary: Boundary, judgement: Judgement) -> tuple[str, ...]:
-    first = f"every {request.type} in the answer {check_sentence(boundary)}"
-    return (first, "every other resource in the answer is one that the token may read or search", *judgement.notes)

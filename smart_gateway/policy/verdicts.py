@@ -83,8 +83,8 @@ class Search:
     def elements(self) -> Elements:
         """The client's ``_elements`` with those that the check needs; without ``_elements``, or where all are needed, nothing."""
         wished = [name for p in self.request.parameters if p.key == "_elements" for name in p.value.split(",")]
-        needed = self.members_read()
-        if not wished or needed is None:
+        needed = self.members_read() if wished else None
+        if needed is None:
             return Elements()
         added = tuple(sorted(needed - _ALWAYS - {name.removeprefix(f"{self.type}.") for name in wished}))
         return Elements((("_elements", ",".join((*wished, *added))),), added)
