@@ -1,0 +1,221 @@
+"""The gateway as an ASGI app: as middleware around any FHIR app, and as a reverse proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from smart_gateway.answers.capability import facts
+from smart_gateway.errors import SettingsError, SmartGatewayError, UpstreamError
+from smart_gateway.gateway.departure import Departure
+from smart_gateway.gateway.headers import RequestId, to_upstream
+from smart_gateway.gateway.middleware import Gateway
+from smart_gateway.gateway.snapshot import Snapshot
+from smart_gateway.gateway.subrequest import AnswerBounds, Inner
+from smart_gateway.gateway.upstream import Patience, Upstream
+from smart_gateway.policy.model import Capabilities
+from smart_gateway.policy.plan import UpstreamRequest
+from smart_gateway.settings.building import SEALING_KEY_BYTES, Built, build
+from smart_gateway.settings.model import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patterns:
+    """How the app keeps itself informed; all in seconds. ``first`` is the pause after a failed look at the CapabilityStatement,
+    doubled up to ``most``; ``refresh`` the pause after a good one; ``retire`` how long replaced parts serve on."""
+
+    first: float = 1.0
+    most: float = 300.0
+    refresh: float = 3600.0
+    retire: float = 60.0
+
+
+@dataclass(slots=True)
+class _Generation:
+    """What one state of the settings became: swapped whole, so that no request sees half of two."""
+
+    built: Built
+    snapshot: Snapshot
+    app: ASGIApp
+    gateway: Gateway
+
+    async def aclose(self) -> None:
+        await self.built.aclose()
+        if isinstance(self.app, Upstream):
+            await self.app.aclose()
+
+
+class SmartGateway:
+    """ASGI middleware that enforces SMART scopes on the FHIR app below it, at any mount path.
+
+    ``settings`` come from ``load_settings``. Without an ``app`` it is a reverse proxy to ``upstream.url`` (see ``create_app``).
+    ``sealing_key`` seals paging links where the settings name no key; ``dry_run`` decides and logs, and enforces nothing. Opens
+    files and connections, and belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp | None,
+        settings: Settings,
+        *,
+        sealing_key: bytes | None = None,
+        dry_run: bool = False,
+        patterns: Patterns | None = None,
+    ) -> None:
+        self._app = app
+        self._sealing_key = sealing_key or os.urandom(SEALING_KEY_BYTES)
+        self._dry_run = dry_run
+        self._patterns = patterns or Patterns()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._learning: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._generation = self._generate(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        if self._learning is None and scope["type"] == "http":
+            self._learn(scope.get("root_path", ""))
+        await self._generation.gateway(scope, receive, send)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What requests are judged by at this moment."""
+        return self._generation.snapshot
+
+    def adopt(self, settings: Settings) -> None:
+        """Puts ``settings`` in force for requests that begin from now on; raises, and changes nothing, where they cannot be built."""
+        old, made = self._generation, self._generate(settings)
+        if made.snapshot.policy.bases == old.snapshot.policy.bases:
+            made.snapshot = _informed(made.snapshot, old.snapshot.policy.capabilities)
+        self._generation = made
+        if self._learning is not None:
+            self._learning.cancel()
+            self._learn()
+        self._keep(self._retire(old))
+
+    async def ready(self) -> bool:
+        """Whether requests can be judged: not stopping, and each issuer has keys."""
+        return not self._stopping and await self._generation.built.verifier.ready()
+
+    def stop(self) -> None:
+        """Says that the end is near: from now on the gateway is not ready, and still serves."""
+        self._stopping = True
+
+    async def aclose(self) -> None:
+        """Ends what runs in the background and closes connections and files."""
+        self._stopping = True
+        tasks = [*self._tasks, *([self._learning] if self._learning is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._generation.aclose()
+
+    def _generate(self, settings: Settings) -> _Generation:
+        app = _proxy_to(settings) if self._app is None else self._app
+        built = build(settings, sealing_key=self._sealing_key, dry_run=self._dry_run)
+        generation = _Generation(built, built.snapshot, app, Gateway(app, lambda: generation.snapshot))
+        return generation
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The lifespan of the app below, and our own around it."""
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._learn()
+            elif message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
+                await self.aclose()
+            await send(message)
+
+        await (self._app or _lifespan)(scope, receive, send_on)
+
+    def _learn(self, root_path: str = "") -> None:
+        self._learning = asyncio.get_running_loop().create_task(self._keep_informed(self._generation, root_path))
+
+    async def _keep_informed(self, generation: _Generation, root_path: str) -> None:
+        """Asks for the CapabilityStatement until it is had, and again now and then; until then the release's tables stand in."""
+        pause = self._patterns.first
+        while True:
+            try:
+                capabilities = await ask_capabilities(generation.app, generation.snapshot, root_path)
+            except SmartGatewayError as error:
+                logger.warning("the upstream's CapabilityStatement cannot be had, the release's tables stand in: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, self._patterns.most)
+                continue
+            if capabilities != generation.snapshot.policy.capabilities:
+                generation.snapshot = _informed(generation.snapshot, capabilities)
+                logger.info("the upstream's CapabilityStatement was read")
+            pause = self._patterns.first
+            await asyncio.sleep(self._patterns.refresh)
+
+    async def _retire(self, old: _Generation) -> None:
+        """Closes what requests under way may still use, later."""
+        try:
+            await asyncio.sleep(self._patterns.retire)
+        finally:
+            await old.aclose()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def create_app(settings: Settings) -> SmartGateway:
+    """The gateway as a reverse proxy to ``upstream.url``, for any ASGI server. Raises SettingsError where there is no such URL."""
+    return SmartGateway(None, settings)
+
+
+async def ask_capabilities(app: ASGIApp, snapshot: Snapshot, root_path: str = "") -> Capabilities:
+    """What the CapabilityStatement of ``app`` says; ``root_path`` is where the gateway is mounted. Raises UpstreamError."""
+    return facts(await ask_metadata(app, snapshot, root_path))
+
+
+async def ask_metadata(app: ASGIApp, snapshot: Snapshot, root_path: str = "") -> bytes:
+    """The CapabilityStatement of ``app`` as it came. Raises UpstreamError."""
+    http = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http"}
+    scope: Scope = {**http, "path": root_path, "root_path": root_path, "headers": [], "client": None, "server": None}
+    headers = to_upstream(scope, snapshot, RequestId(snapshot.entropy(8).hex()))
+    bounds = AnswerBounds(snapshot.answer_size, snapshot.answer_time)
+    inner = Inner(app, scope, urlsplit(snapshot.policy.bases.public).path, headers, Departure(_never), bounds)
+    received = await inner.collect(UpstreamRequest("GET", ("metadata",)))
+    if received.status != 200:
+        raise UpstreamError(f"it answered {received.status} for its metadata")
+    return received.require_json(snapshot.policy.vocabulary.release.version)
+
+
+def _informed(snapshot: Snapshot, capabilities: Capabilities) -> Snapshot:
+    return replace(snapshot, policy=replace(snapshot.policy, capabilities=capabilities))
+
+
+def _proxy_to(settings: Settings) -> Upstream:
+    upstream = settings.upstream
+    if upstream.url is None:
+        raise SettingsError("The settings name no upstream.url: there is nothing to be a proxy to.")
+    return Upstream(upstream.url, urlsplit(settings.server.public_url).path, Patience(read=upstream.answer_time))
+
+
+async def _lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
+    """The lifespan of a proxy, which has none of its own."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _never() -> Message:
+    """A client that says nothing and never leaves."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError
