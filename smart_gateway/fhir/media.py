@@ -28,15 +28,16 @@ _MEDIA = {
 _CODES = {"json": "json", "xml": "xml", "turtle": "turtle", "ttl": "turtle"}
 # What a resource may be sent as; text/json was never one of them.
 _JSON_BODIES = frozenset({FHIR_JSON, "application/json", "application/json+fhir"})
-_ANY = frozenset({"*/*", "application/*"})
+_ANY = frozenset({"*/*", "*", "application/*"})
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
-_TYPE = re.compile(rf"({_WORD}/{_WORD})[ \t]*")
+# A lone "*", and ".2" for "0.2" below: the JDK's own client sends both.
+_TYPE = re.compile(rf"({_WORD}/{_WORD}|\*(?=[ \t;,]|$))[ \t]*")
 _PARAMETER = re.compile(rf";[ \t]*(?:({_WORD})=({_WORD}|{_QUOTED})[ \t]*)?")
 _COMMAS = re.compile(r"[ \t]*(?:,[ \t]*)*")
 _SPACED_PLUS = re.compile(r"(?<=[a-z]) (?=[a-z])")
-_QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_QUALITY = re.compile(r"(?:0?\.[0-9]+|0\.?|1(?:\.0*)?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,6 @@ def _pairs(text: str, limit: int) -> list[tuple[str, str]]:
     pieces = text.split("&") if text else []
     if len(pieces) > limit:
         raise _fault(f"The request has more than {limit} parameters.", "too-many-parameters")
-    if "%" in text or "+" in text:
-        return [_decoded(piece) for piece in pieces if piece]
     return [_pair(piece) for piece in pieces if piece]
 
 
@@ -52,12 +50,9 @@ def _pair(piece: str) -> tuple[str, str]:
     name, _, value = piece.partition("=")
     if not name:
         raise _fault("A parameter has no name.", "malformed-query")
+    if "%" in piece or "+" in piece:
+        return _decode(name), _decode(value)
     return name, value
-
-
-def _decoded(piece: str) -> tuple[str, str]:
-    name, value = _pair(piece)
-    return _decode(name), _decode(value)
 
 
 def _decode(text: str) -> str:

@@ -127,6 +127,9 @@ def test_without_a_version_to_compare_with_none_fits() -> None:
         ('application/fhir+json; charset="UTF-8"', "json"),
         ("application/fhir+json; charset=utf-16", "other"),
         (",application/fhir+json,,", "json"),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "any"),
+        ("*", "any"),
+        ("application/fhir+json;q=.0, application/fhir+xml;q=0.00001", "xml"),
     ],
 )
 def test_accept(value: str, media: str) -> None:
@@ -134,7 +137,7 @@ def test_accept(value: str, media: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["json", "a/b c/d", "a/b;q=2", "a/b;q=-1", "a/b;q=", "a/b;q=0.0001", "a/b;x", "*", "a/b,c", "application/fhir+json;q=1.5"]
+    "value", ["json", "a/b c/d", "a/b;q=2", "a/b;q=-1", "a/b;q=", "a/b;x", "**", "a/b,c", "application/fhir+json;q=1.5"]
 )
 def test_a_malformed_accept(value: str) -> None:
     assert media_of_accept(value, R4) is None
