@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope, Syntax
+from smart_gateway.scopes.spelling import spell_scope
 
 _READS = Permission.READ | Permission.SEARCH
 
@@ -16,6 +17,4 @@ def smallest_scope(
         word = "read" if permission in _READS else "write"
         held = _READS if permission in _READS else Permission.CREATE | Permission.UPDATE | Permission.DELETE
         return ResourceScope(context, type, held, (), Syntax.V1, f"{context}/{type}.{word}")
-    query = "&".join(f"{name}={value}" for name, value in params)
-    text = f"{context}/{type}.{permission.letters}" + (f"?{query}" if query else "")
-    return ResourceScope(context, type, permission, params, Syntax.V2, text)
+    return ResourceScope(context, type, permission, params, Syntax.V2, spell_scope(context, type, permission, params))

@@ -14,10 +14,9 @@ from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 
 Supports = Callable[[str, str], bool]  # (type, code): can the upstream be asked by it?
 
-# Kinds that servers compare as FHIR defines them. Strings are normalised by each server in its own way: not exact.
-_EXACT_KINDS = frozenset(
-    {ParameterKind.TOKEN, ParameterKind.REFERENCE, ParameterKind.DATE, ParameterKind.NUMBER, ParameterKind.QUANTITY, ParameterKind.URI}
-)
+# Kinds that servers compare as our matcher does. Dates, numbers, quantities and strings are widened by each server in its own way,
+# and so is what a modifier means: the query may then return what the check takes out again.
+_EXACT_KINDS = frozenset({ParameterKind.TOKEN, ParameterKind.REFERENCE, ParameterKind.URI})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Narrower:
         if not self.supports(type, condition.parameter):
             return None, False
         parameter = self.vocabulary.parameter(type, condition.parameter)
-        exact = parameter is not None and (parameter.kind in _EXACT_KINDS or condition.modifier == "exact")
+        exact = parameter is not None and parameter.kind in _EXACT_KINDS and condition.modifier is None
         return (condition.key, ",".join(condition.values)), exact
 
 

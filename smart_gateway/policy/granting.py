@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smart_gateway.boundary.model import NOTHING, Boundary, Compartment, Filter, Region, everything
-from smart_gateway.fhir.search_values import split_values, undecidable
+from smart_gateway.fhir.search_values import split_values
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import SERVER_TYPES, Policy, UserBound, UserRule
@@ -13,6 +13,7 @@ from smart_gateway.policy.wording import describe
 from smart_gateway.principal import Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
+from smart_gateway.scopes.validity import objection_on
 
 _READS = Permission.READ | Permission.SEARCH
 _UNBOUNDED_USER = UserRule(UserBound.EVERYTHING)
@@ -76,19 +77,15 @@ def _require_opened(scope: ResourceScope, type: str, permission: Permission, pol
 
 
 def _filters(scope: ResourceScope, type: str, vocabulary: Vocabulary) -> tuple[Filter, ...]:
-    return tuple(_filter(name, text, type, vocabulary) for name, text in scope.params)
-
-
-def _filter(name: str, text: str, type: str, vocabulary: Vocabulary) -> Filter:
-    code, _, modifier = name.partition(":")
-    parameter = vocabulary.parameter(type, code)
-    if parameter is None:
-        raise _Refused(f"{type} has no search parameter {code}")
-    values = split_values(text)
-    reason = undecidable(parameter, modifier or None, values)
+    reason = objection_on(scope, type, vocabulary)
     if reason is not None:
         raise _Refused(reason)
-    return Filter(code, modifier or None, values)
+    return tuple(_filter(name, text) for name, text in scope.params)
+
+
+def _filter(name: str, text: str) -> Filter:
+    code, _, modifier = name.partition(":")
+    return Filter(code, modifier or None, split_values(text))
 
 
 def _filtered(filters: tuple[Filter, ...]) -> Boundary:

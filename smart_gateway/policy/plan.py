@@ -13,7 +13,6 @@ from smart_gateway.boundary.model import Boundary
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.scopes.permissions import Permission
 
-
 _PLAIN = "/:,$*-._~"  # may stand as they are in a query (RFC 3986 section 3.4); `+`, `&`, `=`, `|`, `#` and `%` never do
 
 

@@ -7,8 +7,8 @@ from urllib.parse import quote
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context
 
-# What a scope token and a query item can carry bare; ``&``, ``=``, ``?``, ``%`` and ``"`` among others cannot.
-_BARE = "/:|,$@*;!()'+#[]^`{}<>\\"
+# What a scope token (RFC 6749 section 3.3: no quote, no backslash) and a query item (no ``&``, ``=``, ``?``, ``%``) can carry bare.
+_BARE = "/:|,$@*;!()'+#[]^`{}<>"
 
 
 def spell_scope(context: Context, type: str, permissions: Permission, params: tuple[tuple[str, str], ...] = ()) -> str:
