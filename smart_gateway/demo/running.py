@@ -1,0 +1,139 @@
+"""Running the demonstration: three servers on loopback, in one process and one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from os import urandom
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import time
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from smart_gateway.app import create_app
+from smart_gateway.demo.fhir_server import DemoServer
+from smart_gateway.demo.issuer import DemoIssuer
+from smart_gateway.demo.records import demo_records
+from smart_gateway.demo.tour import VISITORS, Answer, Step
+from smart_gateway.settings.loading import load_settings
+from smart_gateway.settings.model import Settings
+
+_LOOPBACK = "127.0.0.1"
+_KEY_BYTES = 32
+_PATIENCE = 10.0  # seconds, for one request of the tour
+_READY = 0.01  # seconds between two looks at whether a server has started
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """The running parts: ``base`` is the gateway's FHIR base, ``upstream`` the server's own, ``tokens`` by the visitor's name,
+    ``log`` the file of one JSON line per decision."""
+
+    base: str
+    upstream: str
+    issuer: str
+    tokens: dict[str, str]
+    log: Path
+    server: DemoServer
+
+    async def ask(self, step: Step) -> tuple[Answer, str]:
+        """The gateway's answer to ``step``, and the last target that the FHIR server was asked for meanwhile (empty: none)."""
+        self.server.requests.clear()
+        token = self.tokens[step.visitor] if step.visitor is not None else None
+        answer = await asyncio.to_thread(_get, self.base + quote(step.target, safe="/?=&:$.,-_~"), token)
+        asked = self.server.requests[-1][1] if self.server.requests else ""
+        return answer, asked
+
+
+@asynccontextmanager
+async def demonstration() -> AsyncIterator[Demonstration]:
+    """Starts issuer, FHIR server and gateway on free ports; stops them at the end."""
+    async with AsyncExitStack() as stack:
+        sockets = [stack.enter_context(_free_port()) for _ in range(3)]
+        issuer_url, upstream_origin, gateway_origin = (f"http://{_LOOPBACK}:{s.getsockname()[1]}" for s in sockets)
+        base, upstream = f"{gateway_origin}/fhir", f"{upstream_origin}/fhir"
+        issuer = DemoIssuer(issuer_url, base, time)
+        server = DemoServer(demo_records(), base_url=upstream)
+        log = Path(stack.enter_context(TemporaryDirectory(prefix="smart-gateway-demo-"))) / "decisions.ndjson"
+        apps: tuple[ASGIApp, ...] = (issuer, server, create_app(_settings(base, upstream, issuer_url, log)))
+        for app, listening in zip(apps, sockets, strict=True):
+            await stack.enter_async_context(_serving(app, listening))
+        tokens = {visitor.name: issuer.token(visitor.client, visitor.scope, **visitor.claims) for visitor in VISITORS}
+        yield Demonstration(base, upstream, issuer_url, tokens, log, server)
+
+
+def _settings(base: str, upstream: str, issuer: str, log: Path) -> Settings:
+    """What a user would write, with a sealing key from the environment as it should be."""
+    return load_settings(
+        {
+            "server": {"public_url": base, "sealing": {"keys": [{"from_env": "DEMO_SEALING_KEY"}]}},
+            "upstream": {"url": upstream, "fhir_version": "R4"},
+            "issuers": [{"issuer": issuer}],
+            "policy": {"audit": {"sinks": [{"file": str(log)}]}},
+        },
+        environment={"DEMO_SEALING_KEY": b64encode(urandom(_KEY_BYTES)).decode()},
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to whoever runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _serving(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
+    server = _Server(uvicorn.Config(app, ws="none", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1))
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started:
+            await asyncio.wait({task}, timeout=_READY)
+            if task.done():
+                raise RuntimeError("a server of the demonstration did not start")
+        yield
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextmanager
+def _free_port() -> Iterator[socket.socket]:
+    # With the protocol said, asyncio switches Nagle's algorithm off for its connections; else each answer waits 40 ms.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.bind((_LOOPBACK, 0))
+        yield listening
+
+
+def _get(url: str, token: str | None) -> Answer:
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=_PATIENCE)
+    try:
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", target, headers={} if token is None else {"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        body = _object(response.read())
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+    finally:
+        connection.close()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
