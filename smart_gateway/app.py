@@ -122,7 +122,7 @@ class SmartGateway:
         await self._generation.aclose()
 
     def _generate(self, settings: Settings) -> _Generation:
-        app = _proxy_to(settings) if self._app is None else self._app
+        app = proxy_to(settings) if self._app is None else self._app
         built = build(settings, sealing_key=self._sealing_key, dry_run=self._dry_run)
         generation = _Generation(built, built.snapshot, app, Gateway(app, lambda: generation.snapshot))
         return generation
@@ -199,7 +199,8 @@ def _informed(snapshot: Snapshot, capabilities: Capabilities) -> Snapshot:
     return replace(snapshot, policy=replace(snapshot.policy, capabilities=capabilities))
 
 
-def _proxy_to(settings: Settings) -> Upstream:
+def proxy_to(settings: Settings) -> Upstream:
+    """The reverse proxy to ``upstream.url``. Raises SettingsError where there is no such URL."""
     upstream = settings.upstream
     if upstream.url is None:
         raise SettingsError("The settings name no upstream.url: there is nothing to be a proxy to.")

@@ -25,6 +25,9 @@ class ListenAddress:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     @property
     def anywhere(self) -> bool:
         """Whether every address of the machine is meant."""

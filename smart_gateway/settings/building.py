@@ -61,17 +61,20 @@ class Built:
 
 
 def build_snapshot(settings: Settings) -> Snapshot:
-    """Everything that one request needs, for commands that decide and end."""
-    return build(settings).snapshot
+    """Everything that one request needs, for commands that decide and end: no audit file is opened."""
+    return build(settings, recording=False).snapshot
 
 
-def build(settings: Settings, *, sealing_key: bytes | None = None, dry_run: bool = False) -> Built:
-    """Builds anew. ``sealing_key`` seals where the settings name no key; without both a key is made up. Opens the audit files."""
+def build(settings: Settings, *, sealing_key: bytes | None = None, dry_run: bool = False, recording: bool = True) -> Built:
+    """Builds anew. ``sealing_key`` seals where the settings name no key; without both a key is made up. ``recording``
+    opens the audit files; raises OSError where one cannot be opened.
+    """
     policy = build_policy(settings)
     limits = build_limits(settings.policy)
     deny_list = DenyList(frozenset(settings.revocation.jti), frozenset(settings.revocation.subjects))
     verifier = Verifier(build_issuers(settings), policy.bases, HttpTransport(), deny_list=deny_list)
-    files = tuple(FileIO(settings.file(sink.file), "ab") for sink in settings.policy.audit.sinks if isinstance(sink, FileSink))
+    sinks = settings.policy.audit.sinks if recording else []
+    files = tuple(FileIO(settings.file(sink.file), "ab") for sink in sinks if isinstance(sink, FileSink))
     authorization = settings.upstream.authorization
     bearer = authorization.bearer.reveal() if isinstance(authorization, BearerAuthorization) else None
     snapshot = Snapshot(
@@ -81,7 +84,7 @@ def build(settings: Settings, *, sealing_key: bytes | None = None, dry_run: bool
         discovery=verifier,
         limits=limits,
         sealer=_sealer(settings, sealing_key),
-        log=DecisionLog(_sink(files, log="log" in settings.policy.audit.sinks)),
+        log=DecisionLog(_sink(files, log="log" in sinks)),
         issuers=tuple(issuer.issuer for issuer in settings.issuers),
         required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
         trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),

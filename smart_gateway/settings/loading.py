@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from smart_gateway.errors import SettingsError
 from smart_gateway.settings.checks import check
 from smart_gateway.settings.complaints import Complaint, complaints
 from smart_gateway.settings.document import MAX_BYTES, read_document
-from smart_gateway.settings.environment import overlay, variables
+from smart_gateway.settings.environment import options, overlay, variables
 from smart_gateway.settings.findings import Finding, KeyPath, Place, Severity, has_errors, spell_key
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.problems import Problem
@@ -45,6 +45,11 @@ class Examination:
     settings: Settings | None
     findings: tuple[Finding, ...]
     files: tuple[Path, ...]
+    root: Node | None = None
+
+    def place(self, *path: str | int) -> Place:
+        """Where a key is written, or the nearest level above it that is."""
+        return locate(self.root, path)[0].place if self.root is not None else Place("")
 
 
 def load_settings(source: str | Path | Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> Settings:
@@ -60,8 +65,14 @@ def load_settings(source: str | Path | Mapping[str, Any], *, environment: Mappin
     return examination.settings
 
 
-def examine(source: str | Path | Mapping[str, Any], environment: Mapping[str, str], *, proxying: bool = False) -> Examination:
-    """Reads and judges a configuration; ``proxying``: one for a reverse proxy, not for middleware. Never raises for what is in it."""
+def examine(
+    source: str | Path | Mapping[str, Any], environment: Mapping[str, str], *, given: Sequence[str] = (), proxying: bool = False
+) -> Examination:
+    """Reads and judges a configuration. Never raises for what is in it.
+
+    ``given`` are settings from the command line, such as ``upstream.url=http://...``; ``proxying``: the configuration is for a
+    reverse proxy, not for middleware.
+    """
     reading = _Reading(environment)
     if isinstance(source, Mapping):
         directory = Path()
@@ -71,10 +82,21 @@ def examine(source: str | Path | Mapping[str, Any], environment: Mapping[str, st
         directory = path.parent
         root = reading.file(path, Place(str(source)))
     if root is not None:
-        reading.overlay(root, directory)
+        reading.overlay(root, directory, given)
     settings = reading.judge(root, directory, proxying=proxying) if root is not None else None
     findings = tuple(sorted(dict.fromkeys(reading.findings), key=lambda finding: finding.place.order))
-    return Examination(None if has_errors(findings) else settings, findings, tuple(dict.fromkeys(reading.files)))
+    return Examination(None if has_errors(findings) else settings, findings, tuple(dict.fromkeys(reading.files)), root)
+
+
+def glance(path: Path, environment: Mapping[str, str], given: Sequence[str], *keys: KeyPath) -> tuple[str | None, ...]:
+    """Single texts of a file that may otherwise be refused: for looking at a gateway that runs by older settings."""
+    reading = _Reading(environment)
+    root = reading.file(path, Place(str(path)))
+    if root is None:
+        return (None,) * len(keys)
+    reading.overlay(root, path.parent, given)
+    found = (_lookup(root, key) for key in keys)
+    return tuple(node.content if node is not None and isinstance(node.content, str) else None for node in found)
 
 
 def _refusal(findings: tuple[Finding, ...]) -> SettingsError:
@@ -113,15 +135,14 @@ class _Reading:
             self.findings.append(Finding(Place(str(path), 1, 1), "", "the file must hold a mapping of keys"))
         return None
 
-    def overlay(self, root: Node, directory: Path) -> None:
-        """Variables over the file; the policy's file is read in before those that reach into it."""
-        found = variables(self.environment, root)
-        for variable in (v for v in found if v.parts == ("policy",)):
-            self.findings.extend(overlay(root, variable))
+    def overlay(self, root: Node, directory: Path, given: Sequence[str]) -> None:
+        """Variables over the file, options over both; the policy's file is read in before those that reach into it."""
+        overrides = (*variables(self.environment, root), *options(given))
+        for override in (found for found in overrides if found.parts == ("policy",)):
+            self.findings.extend(overlay(root, override))
         self._include_policy(root, directory)
-        found = variables(self.environment, root)
-        for variable in (v for v in found if v.parts != ("policy",)):
-            self.findings.extend(overlay(root, variable))
+        for override in (found for found in overrides if found.parts != ("policy",)):
+            self.findings.extend(overlay(root, override))
 
     def _include_policy(self, root: Node, directory: Path) -> None:
         entry = root.content.get("policy") if isinstance(root.content, dict) else None
@@ -157,13 +178,7 @@ class _Reading:
                 self.findings.append(complaint.finding)
 
     def _report(self, root: Node, problem: Problem) -> None:
-        node, path = root, problem.path
-        for index, part in enumerate(path):
-            below = node.child(part)
-            if below is None:
-                path = (*node.path, *path[index:])
-                break
-            node, path = below, (*below.path, *problem.path[index + 1 :])
+        node, path = locate(root, problem.path)
         if not node.stand_in:
             self.findings.append(Finding(node.place, spell_key(path), problem.text, problem.nearest, problem.severity))
 
@@ -178,6 +193,17 @@ class _Reading:
                     self.nulls.append(path)
                     text = "has no value: write {} or [] for an empty one, or leave the key out"
                     self.findings.append(Finding(node.place, spell_key(path), text))
+
+
+def locate(root: Node, path: KeyPath) -> tuple[Node, KeyPath]:
+    """The value at ``path``, or the nearest level above it that is written; and the path as the file has it."""
+    node = root
+    for index, part in enumerate(path):
+        below = node.child(part)
+        if below is None:
+            return node, (*node.path, *path[index:])
+        node = below
+    return node, node.path
 
 
 def _complaints(root: Node, surroundings: Surroundings) -> list[Complaint]:
@@ -224,7 +250,7 @@ def _respelled(root: Node, paths: list[KeyPath]) -> bool:
     changed = False
     for path in paths:
         node = _lookup(root, path)
-        if node is not None and node.place.source.startswith("$") and node.raw is not None and not isinstance(node.content, str):
+        if node is not None and node.place.line is None and node.raw is not None and not isinstance(node.content, str):
             node.content = node.raw
             changed = True
     return changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from smart_gateway.errors import SettingsError
@@ -20,16 +20,17 @@ _Print = tuple[int, int, int] | None
 class SettingsFile:
     """The settings file of a reverse proxy and everything that it refers to, read again on demand."""
 
-    def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, environment: Mapping[str, str], given: Sequence[str] = ()) -> None:
         self.path = path
         self._environment = environment
+        self._given = given
         self._prints: dict[Path, _Print] = {path: _print(path)}
 
     def read(self) -> tuple[Settings, tuple[Finding, ...]]:
         """The settings and their warnings; raises SettingsError with every finding."""
         # The prints are taken before and after: a file that changes while it is read counts as changed at the next look.
         before = {path: _print(path) for path in self._prints}
-        examination = examine(self.path, self._environment, proxying=True)
+        examination = examine(self.path, self._environment, given=self._given, proxying=True)
         self._prints = {path: before.get(path, _print(path)) for path in examination.files}
         if examination.settings is None:
             raise SettingsError("The settings are refused.", examination.findings)
@@ -47,22 +48,24 @@ class Reloader:
         self._file = file
         self._settings = settings
         self._adopt = adopt
+        self._turn = asyncio.Lock()
 
-    def reload(self) -> bool:
-        """Whether the new settings count now."""
-        try:
-            settings, findings = self._file.read()
-            self._adopt(settings)
-        except SettingsError as error:
-            _say(error.findings)
-            logger.error("the settings are refused: the old ones stay in force")  # noqa: TRY400  # the findings are the story
-            return False
-        except Exception:
-            logger.exception("the settings cannot be put in force: the old ones stay")
-            return False
-        _say(findings)
-        self._say_fixed(settings)
-        self._settings = settings
+    async def reload(self) -> bool:
+        """Whether the new settings count now. Files are read beside the event loop, one reload after the other."""
+        async with self._turn:
+            try:
+                settings, findings = await asyncio.to_thread(self._file.read)
+                self._adopt(settings)
+            except SettingsError as error:
+                _say(error.findings)
+                logger.error("the settings are refused: the old ones stay in force")  # noqa: TRY400  # the findings are the story
+                return False
+            except Exception:
+                logger.exception("the settings cannot be put in force: the old ones stay")
+                return False
+            _say(findings)
+            self._say_fixed(settings)
+            self._settings = settings
         logger.info("the settings were read anew and are in force")
         return True
 
@@ -71,7 +74,7 @@ class Reloader:
         while True:
             await asyncio.sleep(interval)
             if self._file.changed():
-                self.reload()
+                await self.reload()
 
     def _say_fixed(self, settings: Settings) -> None:
         for key in ("listen", "management"):

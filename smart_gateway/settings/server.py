@@ -12,6 +12,8 @@ from smart_gateway.settings.quantities import Duration, Size
 from smart_gateway.settings.secret import Secret
 from smart_gateway.settings.section import NotYet, Section, later, shape
 
+DEFAULT_LISTEN = "127.0.0.1:8080"
+
 
 class CorsSettings(Section):
     """Browser apps that may call the gateway from pages of other origins."""
@@ -33,7 +35,7 @@ class SealingSettings(Section):
 class ServerSettings(Section):
     """What clients see and where the gateway listens."""
 
-    listen: Listen = "127.0.0.1:8080"
+    listen: Listen = DEFAULT_LISTEN
     """Address and port for FHIR requests; IPv6 addresses in brackets."""
     public_url: BaseUrl
     """The FHIR base URL that clients use. Its path is the only one that is served."""

@@ -1,0 +1,96 @@
+"""``smart-gateway check-config``: everything that ``serve`` would refuse, all at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from smart_gateway.cli.configuration import add_overrides, default_config, print_findings
+from smart_gateway.errors import SmartGatewayError
+from smart_gateway.settings.findings import Finding, has_errors
+from smart_gateway.settings.loading import Examination, examine
+from smart_gateway.settings.model import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of interface.md."""
+    parser.add_argument("config", metavar="F", nargs="?", type=Path, default=default_config(), help="the settings file")
+    parser.add_argument("--online", action="store_true", help="also ask the issuers for their keys and the upstream for its metadata")
+    parser.add_argument("--middleware", action="store_true", help="the settings are for middleware: upstream.url may be left out")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    add_overrides(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints every finding: 0 where there is none but warnings, 1 else."""
+    examination = examine(arguments.config, os.environ, given=arguments.set, proxying=not arguments.middleware)
+    findings = examination.findings
+    if arguments.online and examination.settings is not None:
+        findings = (*findings, *asyncio.run(_collect(examination, examination.settings)))
+    valid = not has_errors(findings)
+    if arguments.format == "json":
+        shown = {"valid": valid, "findings": [finding.as_json() for finding in findings], "files": [str(f) for f in examination.files]}
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        print_findings(findings, sys.stdout)
+        print(f"{arguments.config}: {'can be served' if valid else 'is refused'}")
+    return 0 if valid else 1
+
+
+async def _collect(examination: Examination, settings: Settings) -> list[Finding]:
+    return [finding async for finding in _ask_issuers(examination, settings)] + [
+        finding async for finding in _ask_upstream(examination, settings)
+    ]
+
+
+async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
+    """One verifier an issuer, so that each has its own finding."""
+    from smart_gateway.settings.building import build_issuers, build_policy  # noqa: PLC0415  # only --online needs a network
+    from smart_gateway.tokens.transport import HttpTransport  # noqa: PLC0415
+    from smart_gateway.tokens.verifier import Verifier  # noqa: PLC0415
+
+    bases = build_policy(settings).bases
+    for index, issuer in enumerate(build_issuers(settings)):
+        verifier = Verifier([issuer], bases, HttpTransport(), clock=time.time)
+        if not await verifier.ready():
+            place = examination.place("issuers", index, "issuer")
+            yield Finding(place, f"issuers[{index}].issuer", "its keys cannot be had, or none of them can be used")
+        await verifier.aclose()
+
+
+async def _ask_upstream(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
+    from smart_gateway.app import ask_metadata, proxy_to  # noqa: PLC0415
+    from smart_gateway.settings.building import build  # noqa: PLC0415
+
+    if settings.upstream.url is None:
+        return
+    built = build(settings, recording=False)
+    upstream = proxy_to(settings)
+    place = examination.place("upstream", "url")
+    try:
+        version = _version(await ask_metadata(upstream, built.snapshot))
+    except SmartGatewayError as error:
+        yield Finding(place, "upstream.url", f"its metadata cannot be had: {error}")
+    else:
+        wanted = settings.upstream.fhir_version
+        if version != wanted.version:
+            release = examination.place("upstream", "fhir_version")
+            yield Finding(release, "upstream.fhir_version", f"{wanted} is FHIR {wanted.version}; the upstream says that it is {version}")
+    finally:
+        await upstream.aclose()
+        await built.aclose()
+
+
+def _version(metadata: bytes) -> str:
+    """``CapabilityStatement.fhirVersion``, as far as it can be read."""
+    try:
+        version = json.loads(metadata)["fhirVersion"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "unknown"
+    return version if isinstance(version, str) and version.isprintable() else "unknown"

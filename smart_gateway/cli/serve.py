@@ -1,0 +1,163 @@
+"""``smart-gateway serve``: the gateway as a reverse proxy, with its management listener, in one process or several."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from smart_gateway.admin import Management
+from smart_gateway.app import SmartGateway
+from smart_gateway.cli import print_lines
+from smart_gateway.cli.configuration import add_config, print_findings
+from smart_gateway.cli.serving import bind, server
+from smart_gateway.cli.workers import supervise
+from smart_gateway.settings.addresses import ListenAddress, parse_listen
+from smart_gateway.settings.building import SEALING_KEY_BYTES
+from smart_gateway.settings.model import Settings
+from smart_gateway.settings.reloading import Reloader, SettingsFile
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY = 2.0  # seconds between two looks at the settings files and at the parent process
+_DRY_RUN = "DRY RUN: decisions are logged and NOT ENFORCED. Every request passes. Never do this in front of real data."
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What every worker begins with: made before the fork, so that all seal by the same key and share the sockets."""
+
+    file: SettingsFile
+    settings: Settings
+    listening: socket.socket
+    management: socket.socket | None
+    sealing_key: bytes
+    dry_run: bool
+    parent: int | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of interface.md."""
+    add_config(parser)
+    parser.add_argument("--workers", type=_count, default=1, metavar="N", help="processes on the same port (default: 1)")
+    parser.add_argument("--dry-run", action="store_true", help="decide and log, enforce NOTHING")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until SIGTERM or SIGINT: 0 after a graceful stop, 1 where it could not start."""
+    _log_to_stderr(arguments.log_level)
+    file = SettingsFile(arguments.config, os.environ, arguments.set)
+    settings, findings = file.read()
+    print_findings(findings)
+    if arguments.dry_run:
+        print_lines("!" * len(_DRY_RUN), _DRY_RUN, "!" * len(_DRY_RUN))
+    workers: int = arguments.workers
+    start = _Start(
+        file=file,
+        settings=settings,
+        listening=bind(parse_listen(settings.server.listen)),
+        management=None if settings.server.management is None else bind(parse_listen(settings.server.management)),
+        sealing_key=os.urandom(SEALING_KEY_BYTES),
+        dry_run=arguments.dry_run,
+        parent=os.getpid() if workers > 1 else None,
+    )
+    logger.info("serving %s on %s with %d process(es)", settings.server.public_url, _spelled(start.listening), workers)
+    if start.management is not None:
+        logger.info("health on %s", _spelled(start.management))
+    return supervise(workers, lambda: _work(start)) if workers > 1 else _work(start)
+
+
+def _work(start: _Start) -> int:
+    """One process's event loop."""
+    if sys.platform == "win32":
+        return asyncio.run(_Process(start).serve())
+    import uvloop  # noqa: PLC0415  # not to be had on Windows
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_Process(start).serve())
+
+
+class _Process:
+    """One process's servers, from start to graceful stop."""
+
+    def __init__(self, start: _Start) -> None:
+        self._start = start
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(self) -> int:
+        """Serves until told to stop: 0, or 1 where the start failed."""
+        start = self._start
+        gateway = SmartGateway(None, start.settings, sealing_key=start.sealing_key, dry_run=start.dry_run)
+        self._gateway = gateway
+        self._proxy = server(gateway, "httptools", lifespan=True)
+        health = server(Management(gateway.ready), "httptools", lifespan=False)
+        reloader = Reloader(start.file, start.settings, gateway.adopt)
+        self._handle_signals(reloader)
+        self._begin(reloader.watch(_LOOK_EVERY))
+        self._begin(self._watch_parent())
+        probed = self._begin(health.serve([start.management])) if start.management is not None else None
+        await self._proxy.serve([start.listening])
+        health.should_exit = True  # only now: until the last request is answered, probes are
+        if probed is not None:
+            await probed
+        await self._end()
+        return 0 if self._proxy.started else 1
+
+    def stop(self) -> None:
+        """Graceful at first, at once when asked again."""
+        self._gateway.stop()
+        self._proxy.force_exit = self._proxy.should_exit
+        self._proxy.should_exit = True
+
+    def _handle_signals(self, reloader: Reloader) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(reloader.reload()))
+
+    async def _watch_parent(self) -> None:
+        """Without the process that looks after it, a worker would serve on unseen: it stops."""
+        while self._start.parent is not None:
+            await asyncio.sleep(_LOOK_EVERY)
+            if os.getppid() != self._start.parent:
+                logger.error("the parent process has gone")
+                self.stop()
+                return
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _end(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 256:
+        raise ValueError
+    return number
+
+
+def _spelled(bound: socket.socket) -> str:
+    host, port, *_ = bound.getsockname()
+    return str(ListenAddress(host, port))
+
+
+def _log_to_stderr(level: str) -> None:
+    """Standard output belongs to the decision log."""
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
