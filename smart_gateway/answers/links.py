@@ -13,9 +13,10 @@ import msgspec
 from smart_gateway.answers.sealing import NONCE_BYTES, Sealer
 from smart_gateway.errors import PageRefused
 from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.query import encode_query
 from smart_gateway.fhir.references import Bases
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import UpstreamRequest, encode_pairs
+from smart_gateway.policy.plan import UpstreamRequest
 from smart_gateway.principal import Principal
 from smart_gateway.request.model import FhirRequest
 
@@ -96,7 +97,7 @@ def self_url(request: FhirRequest, public: str) -> str:
         return f"{public}/{request.type}?{PAGE_PARAMETER}={request.page}"
     owner = (request.compartment.type, request.compartment.id) if request.compartment is not None else ()
     path = "/".join((public, *owner, *((request.type,) if request.type is not None else ())))
-    query = encode_pairs(tuple((parameter.key, parameter.value) for parameter in request.parameters))
+    query = encode_query(tuple((parameter.key, parameter.value) for parameter in request.parameters))
     return f"{path}?{query}" if query else path
 
 

@@ -84,20 +84,20 @@ def explain(method: str, target: str, headers: list[tuple[bytes, bytes]], body: 
         parser = RequestParser(setting.policy.vocabulary, "", setting.limits)
         request = parser.parse(method, path.encode(), query.encode(), headers)
         access = Access(setting.principal, setting.policy)
-        decision, request = _decide(request, body, access)
+        decision, request = _decide(request, body, access, setting.limits)
         return explain_decision(request, _judge_body(decision, request, body, access, setting.limits))
     except RequestError as error:
         return explain_error(request, error)
 
 
-def _decide(request: FhirRequest, body: bytes | None, access: Access) -> tuple[Decision, FhirRequest]:
+def _decide(request: FhirRequest, body: bytes | None, access: Access, limits: Limits) -> tuple[Decision, FhirRequest]:
     if access.principal.anonymous and not is_public(request, access.policy):
         return Deny(401, (_NO_TOKEN,)), request
     denied = authorize_types(request, access)
     if denied is not None:
         return denied, request
     if request.form_pending:
-        request = read_form(request, body or b"")
+        request = read_form(request, body or b"", limits)
     return authorize(request, access), request
 
 

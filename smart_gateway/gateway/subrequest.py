@@ -10,9 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from smart_gateway.errors import SmartGatewayError, UpstreamError, UpstreamTimeout
 from smart_gateway.fhir.media import FHIR_JSON, FORM, content_type, is_json_body
+from smart_gateway.fhir.query import encode_query
 from smart_gateway.gateway.departure import ClientGone, Departure
 from smart_gateway.gateway.target import inner_path
-from smart_gateway.policy.plan import UpstreamRequest, encode_pairs
+from smart_gateway.policy.plan import UpstreamRequest
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -79,7 +80,7 @@ class Inner:
     async def pass_on(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]], body: bytes | None, send: Send) -> None:
         """Sends ``request`` with ``headers`` and ``body`` (None: that of its form, or none), the answer to ``send``."""
         if request.form is not None:
-            body = encode_pairs(request.form).encode("ascii")
+            body = encode_query(request.form).encode("ascii")
             headers = (*headers, (b"content-type", FORM.encode()))
         if body is not None:
             headers = (*headers, (b"content-length", str(len(body)).encode()))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from smart_gateway.errors import RequestError
+from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.plan import Decision, Deny, UpstreamRequest, encode_pairs
+from smart_gateway.policy.plan import Decision, Deny, UpstreamRequest
 from smart_gateway.request.model import FhirRequest
 
 
@@ -45,4 +46,4 @@ def _ground(ground: Ground) -> dict[str, str]:
 
 def _upstream(request: UpstreamRequest) -> dict[str, str]:
     shown = {"method": request.method, "target": request.target}
-    return shown | ({"form": encode_pairs(request.form)} if request.form is not None else {})
+    return shown | ({"form": encode_query(request.form)} if request.form is not None else {})

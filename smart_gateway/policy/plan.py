@@ -10,15 +10,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from smart_gateway.boundary.model import Boundary
+from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.scopes.permissions import Permission
-
-_PLAIN = "/:,$*-._~"  # may stand as they are in a query (RFC 3986 section 3.4); `+`, `&`, `=`, `|`, `#` and `%` never do
-
-
-def encode_pairs(pairs: tuple[tuple[str, str], ...]) -> str:
-    """A query or form body from decoded pairs, without any doubt left in it."""
-    return "&".join(f"{quote(name, safe=_PLAIN)}={quote(value, safe=_PLAIN)}" for name, value in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,7 @@ class UpstreamRequest:
     def target(self) -> str:
         """Path and query, percent-encoded anew from what was parsed (semantics 0.1); ``/`` before the path, no base."""
         path = "/" + "/".join(quote(segment, safe="$") for segment in self.path)
-        return f"{path}?{encode_pairs(self.query)}" if self.query else path
+        return f"{path}?{encode_query(self.query)}" if self.query else path
 
 
 @dataclass(frozen=True, slots=True)
