@@ -9,7 +9,7 @@ from smart_gateway.answers.entries import IdentifiedEntry, identify, rebuild
 from smart_gateway.answers.judging import Dependence, Judge, Pending
 from smart_gateway.answers.links import LinkSealer
 from smart_gateway.answers.rewriting import base_rewriter
-from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Verdict
+from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Verdict
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.bundles import read_searchset
 from smart_gateway.fhir.members import Members, members_of, text_of, value_of
@@ -86,16 +86,20 @@ def _settle(
     """The entries that may leave, outcomes among them, and how many may not."""
     judge = Judge(access)
     verdicts = [_verdict(entry, rule, access, judge) for entry in entries]
-    for entry, verdict in zip(entries, verdicts, strict=True):
-        if verdict is INSIDE and entry.type is not None and entry.id is not None:
-            dependence.found_inside(Reference(entry.type, entry.id))
-    kept = [entry for entry, verdict in zip(entries, verdicts, strict=True) if entry.is_outcome or dependence.settle(verdict)]
+    if any(isinstance(verdict, Depends) for verdict in verdicts):
+        inside = (entry for entry, verdict in zip(entries, verdicts, strict=True) if verdict is INSIDE)
+        dependence.found_inside(Reference(entry.type, entry.id) for entry in inside if entry.type is not None and entry.id is not None)
+    kept = [
+        entry
+        for entry, verdict in zip(entries, verdicts, strict=True)
+        if verdict is INSIDE or entry.is_outcome or dependence.settle(verdict)
+    ]
     return kept, len(entries) - len(kept)
 
 
 def _verdict(entry: IdentifiedEntry, rule: CheckSearchset, access: Access, judge: Judge) -> Verdict:
     """Matches by the search's boundary, all else by what may be read of its type; without type or id nothing is known of it."""
-    if entry.is_outcome or entry.type is None or entry.id is None:
+    if entry.type is None or entry.id is None or entry.is_outcome:
         return OUTSIDE
     boundary = access.readable(entry.type) if entry.mode == "include" else rule.boundary
     return judge.verdict(boundary, entry.type, entry.found.resource)

@@ -17,7 +17,7 @@ from smart_gateway.policy.plan import CheckSearchset
 
 _TOTAL = re.compile(rb"\d{1,15}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
-_ID = re.compile(rb'"([A-Za-z0-9\-.]{1,64})"')
+_ID = re.compile(rb'"(?!\.{1,2}")([A-Za-z0-9\-.]{1,64})"')
 _MODES = frozenset({"match", "include", "outcome"})
 # The members of an entry.search that upstreams send nearly always; others are read.
 _PLAIN_SEARCH = {f'{{"mode":"{mode}"}}'.encode(): (mode, None) for mode in _MODES}
@@ -43,6 +43,19 @@ class IdentifiedEntry(msgspec.Struct, gc=False):
     def is_outcome(self) -> bool:
         """Whether it is the upstream's own remark on the search, by its type whatever its mode."""
         return self.type == "OperationOutcome"
+
+
+class _Search(msgspec.Struct, gc=False, omit_defaults=True):
+    mode: str | None = None
+    score: float | None = None
+
+
+class _Made(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "fullUrl"}):
+    """An entry as it leaves."""
+
+    full_url: str | None = None
+    resource: Members | msgspec.Raw | dict[str, Any] = msgspec.field(default_factory=dict)
+    search: _Search | None = None
 
 
 def identify(found: Searchset, searched: str, types: frozenset[str]) -> list[IdentifiedEntry]:
@@ -113,15 +126,12 @@ def _identity(found: Searchset) -> dict[str, Any]:
     return kept
 
 
-def _resource(entry: IdentifiedEntry, drop: frozenset[str], public: str) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    if not _is_urn(entry.found.full_url):
-        made["fullUrl"] = f"{public}/{entry.type}/{entry.id}"
-    made["resource"] = _without(entry, drop) if drop and entry.mode != "include" else entry.body
-    search = {name: value for name, value in (("mode", entry.mode), ("score", entry.score)) if value is not None}
-    if search:
-        made["search"] = search
-    return made
+def _resource(entry: IdentifiedEntry, drop: frozenset[str], public: str) -> _Made:
+    return _Made(
+        None if _is_urn(entry.found.full_url) else f"{public}/{entry.type}/{entry.id}",
+        _without(entry, drop) if drop and entry.mode != "include" else entry.body,
+        _Search(entry.mode, entry.score) if entry.mode is not None or entry.score is not None else None,
+    )
 
 
 def _without(entry: IdentifiedEntry, drop: frozenset[str]) -> Members:
@@ -133,6 +143,6 @@ def _is_urn(full_url: msgspec.Raw | msgspec.UnsetType) -> bool:
     return not isinstance(full_url, msgspec.UnsetType) and bytes(full_url)[:5].lower() == b'"urn:'
 
 
-def _outcome(entry: IdentifiedEntry) -> dict[str, Any] | None:
+def _outcome(entry: IdentifiedEntry) -> _Made | None:
     outcome = judged_outcome(entry.found.resource)
-    return None if outcome is None else {"resource": outcome, "search": {"mode": "outcome"}}
+    return None if outcome is None else _Made(None, outcome, _Search("outcome"))

@@ -44,15 +44,14 @@ class Judge:
 
     def verdict(self, boundary: Boundary, type: str, members: Members) -> Verdict:
         """Whether the resource, and every resource that it carries, is inside. Raises JsonError where it cannot be read."""
-        own = self._own(boundary, type, members)
+        own = INSIDE if boundary.unlimited else self._own(boundary, type, members)
         if own is OUTSIDE or not (type in CARRIERS or "contained" in members):
             return own
         return _all([own, *(self._inner(inner) for inner in carried(type, members))])
 
     def _own(self, boundary: Boundary, type: str, members: Members) -> Verdict:
-        if boundary.is_everything:
-            return INSIDE
-        lens = self._lens(boundary, type)
+        # Boundaries are kept by Access and by the rule as long as this judge lives: their identity is a safe key.
+        lens = self._lenses.get((id(boundary), type)) or self._lens(boundary, type)
         if lens.names is None:
             return self._admits(boundary, type, members, tuple(members))
         key = tuple([bytes(members[name]) if name in members else b"" for name in lens.names])
@@ -66,13 +65,9 @@ class Judge:
         return self._access.matcher.admits(boundary, resource, type)
 
     def _lens(self, boundary: Boundary, type: str) -> _Lens:
-        # Boundaries are kept by Access and by the rule as long as this judge lives: their identity is a safe key.
-        key = (id(boundary), type)
-        lens = self._lenses.get(key)
-        if lens is None:
-            names = self._access.matcher.members_read(boundary, type)
-            kept = None if names is None else tuple(names if _reads_id(boundary, type) else names - {"id"})
-            lens = self._lenses[key] = _Lens(kept, {})
+        names = self._access.matcher.members_read(boundary, type)
+        kept = None if names is None else tuple(names - {"resourceType"} if _reads_id(boundary, type) else names - {"resourceType", "id"})
+        lens = self._lenses[id(boundary), type] = _Lens(kept, {})
         return lens
 
     def _inner(self, resource: Mapping[str, Any]) -> Verdict:
@@ -119,9 +114,9 @@ class Dependence:
         """What must be fetched before everything is settled."""
         return tuple(self._missing)
 
-    def found_inside(self, reference: Reference) -> None:
-        """``reference`` is in this answer, and inside."""
-        self._known[reference] = True
+    def found_inside(self, references: Iterable[Reference]) -> None:
+        """``references`` are in this answer, and inside."""
+        self._known |= dict.fromkeys(references, True)
 
     def settle(self, verdict: Verdict) -> bool:
         """Whether the resource may leave. With something missing it is False for now, and for good where more would have to be

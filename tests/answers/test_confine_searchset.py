@@ -108,7 +108,7 @@ def test_includes_are_judged_by_their_own_type(lab: Access) -> None:
     assert bundle["entry"][1]["fullUrl"] == f"{PUBLIC}/Patient/123"
 
 
-@pytest.mark.parametrize("id", [None, "", "a/b", "..%2f", 5, "x" * 65, "é"])
+@pytest.mark.parametrize("id", [None, "", ".", "..", "a/b", "..%2f", 5, "x" * 65, "é"])
 def test_what_has_no_id_is_removed(lab: Access, id: Any) -> None:
     assert confine(searchset(observation(id=id)), lab).removed == 1
     assert confine(searchset({k: v for k, v in observation().items() if k != "id"}), lab).removed == 1
