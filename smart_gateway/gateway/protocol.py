@@ -1,0 +1,161 @@
+"""What ASGI cannot see is judged where the bytes come in: targets with a fragment, of another host, heads too slow or too large.
+
+The server's parser drops a raw ``#`` and what follows, and the host of an absolute target, before any app sees them. Spec: semantics 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from httptools import HttpParserError, HttpParserInvalidMethodError
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from smart_gateway.answers.refusals import Facing, refuse
+from smart_gateway.errors import HeadersTooLarge, MethodNotAllowed, RequestError, RequestTooSlow
+from smart_gateway.gateway.snapshot import SnapshotSource
+from smart_gateway.observe.events import DecisionEvent
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_UNKNOWN_METHOD = "-"
+
+
+class _Refused(Exception):
+    """Stops the parser; what for is kept beside it."""
+
+
+class StrictProtocol(HttpToolsProtocol):
+    """uvicorn's protocol over httptools, with semantics 1 where ASGI is too late. ``strict_protocol`` binds it to a gateway."""
+
+    snapshots: SnapshotSource
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._fault: RequestError | None = None
+        self._head_size = 0
+        self._in_head = True
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._start_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_size += len(data)
+            limits = self.snapshots().limits
+            if self._head_size > limits.headers + limits.url:
+                self._refuse(HeadersTooLarge("The request's head is longer than this gateway accepts."))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if not self._in_head:
+            self._start_head()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timer()
+        self._fault = _fault(self.url, self.headers, self.parser.get_http_version())
+        if self._fault is not None:
+            raise _Refused
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature
+        """uvicorn's way out for what cannot be parsed, called while the parser's exception is handled."""
+        if isinstance(sys.exception(), HttpParserInvalidMethodError):
+            self._refuse(MethodNotAllowed("This method is not one of FHIR's.", allow=_METHODS))
+        else:
+            self._refuse(self._fault or RequestError("The request is no well-formed HTTP.", reason="malformed-request"))
+
+    def _start_head(self) -> None:
+        self._in_head, self._head_size = True, 0
+        self._stop_timer()
+        self._head_timer = self.loop.call_later(self.snapshots().limits.header_time, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        if self._head_size == 0:
+            self.transport.close()
+        else:
+            self._refuse(RequestTooSlow("The request's head did not arrive in time."))
+
+    def _refuse(self, fault: RequestError) -> None:
+        """Answers and ends the connection; beside another answer under way it only ends it, for they must not mix."""
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle
+        busy = cycle is not None and not cycle.response_complete
+        if not busy:
+            self.transport.write(self._answer(fault))
+        self.transport.close()
+
+    def _answer(self, fault: RequestError) -> bytes:
+        snapshot = self.snapshots()
+        request_id = snapshot.entropy(8).hex()
+        answer = refuse(fault, Facing(request_id, snapshot.policy.bases.public))
+        snapshot.log.record(
+            DecisionEvent(
+                time=snapshot.clock(),
+                request_id=request_id,
+                method=self._method(),
+                outcome="deny",
+                status=answer.status,
+                duration=0.0,
+                code=fault.reason,
+            )
+        )
+        own = ((b"x-request-id", request_id.encode()), (b"content-length", str(len(answer.body)).encode()), (b"connection", b"close"))
+        lines = [b"%s: %s\r\n" % header for header in (*answer.headers, *own)]
+        return b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body))
+
+    def _method(self) -> str:
+        try:
+            method: bytes = self.parser.get_method()
+        except HttpParserError:
+            return _UNKNOWN_METHOD
+        return method.decode("ascii", "replace")
+
+
+def strict_protocol(snapshots: SnapshotSource) -> type[StrictProtocol]:
+    """The protocol class for uvicorn's ``http`` setting, with the limits and the log of ``snapshots``."""
+
+    class Bound(StrictProtocol):
+        """Bound to one gateway."""
+
+    Bound.snapshots = staticmethod(snapshots)
+    return Bound
+
+
+def _fault(url: bytes, headers: list[tuple[bytes, bytes]], version: str) -> RequestError | None:
+    hosts = [value for name, value in headers if name == b"host"]
+    if b"#" in url:
+        return RequestError("The request target has a fragment.", reason="fragment")
+    if len(hosts) > 1:
+        return RequestError("The request has more than one Host header.", reason="duplicate-header", expression="http.Host")
+    if version not in {"1.0", "1.1"}:
+        return RequestError("The request is of no HTTP version that is spoken here.", reason="malformed-request")
+    if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in headers):
+        return RequestError("The request's body has a Transfer-Encoding other than chunked.", reason="ambiguous-framing")
+    if not hosts and version == "1.1":
+        return RequestError("The request has no Host header.", reason="missing-header", expression="http.Host")
+    if not url.startswith(b"/") and not _is_own(url, hosts):
+        return RequestError("The request target must be a path, or a URL of the host that Host names.", reason="absolute-target")
+    return None
+
+
+def _is_own(url: bytes, hosts: list[bytes]) -> bool:
+    """Whether an absolute target names the host that Host does. Spec: RFC 9112 section 3.2.2."""
+    scheme, separator, rest = url.partition(b"://")
+    authority, slash, _ = rest.partition(b"/")
+    return bool(hosts and separator and slash) and scheme.lower() in {b"http", b"https"} and authority.lower() == hosts[0].lower()
