@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-from smart_gateway.demo.running import Demonstration, demonstration
+from smart_gateway.cli.demonstration import Demonstration, demonstration
 from smart_gateway.demo.tour import STEPS, VISITORS, Answer, Step, passes
 
 _DONE, _FAILED = 0, 1

@@ -22,7 +22,7 @@ LIBRARIES = {
     "httpx": ("tokens/transport.py", "cli"),
     "aiohttp": ("gateway/upstream.py", "gateway/connection.py"),
     "jwt": ("tokens", "cli"),
-    "cryptography": ("tokens", "answers/sealing.py", "cli"),
+    "cryptography": ("tokens", "answers/sealing.py", "cli", "demo/issuer.py"),
     "cachetools": ("tokens", "policy", "gateway"),
     "yaml": ("settings",),
     "pydantic": ("settings",),

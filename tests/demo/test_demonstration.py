@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from smart_gateway.cli import demo
+from smart_gateway.cli.demonstration import Demonstration, demonstration
 from smart_gateway.demo.issuer import DemoIssuer
-from smart_gateway.demo.running import Demonstration, demonstration
 from smart_gateway.demo.tour import STEPS, VISITORS, Answer, entries, passes, required_scopes
 
 

@@ -18,19 +18,21 @@ from time import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import uvicorn
 from starlette.types import ASGIApp
 
 from smart_gateway.app import create_app
+from smart_gateway.cli.serving import bind, server
 from smart_gateway.demo.fhir_server import DemoServer
 from smart_gateway.demo.issuer import DemoIssuer
 from smart_gateway.demo.records import demo_records
 from smart_gateway.demo.tour import VISITORS, Answer, Step
+from smart_gateway.settings.addresses import ListenAddress
 from smart_gateway.settings.loading import load_settings
 from smart_gateway.settings.model import Settings
 
 _LOOPBACK = "127.0.0.1"
 _KEY_BYTES = 32
+_STOP_WITHIN = 1  # seconds that requests under way have to end
 _PATIENCE = 10.0  # seconds, for one request of the tour
 _READY = 0.01  # seconds between two looks at whether a server has started
 
@@ -45,14 +47,14 @@ class Demonstration:
     issuer: str
     tokens: dict[str, str]
     log: Path
-    server: DemoServer
+    fhir: DemoServer
 
     async def ask(self, step: Step) -> tuple[Answer, str]:
         """The gateway's answer to ``step``, and the last target that the FHIR server was asked for meanwhile (empty: none)."""
-        self.server.requests.clear()
+        self.fhir.requests.clear()
         token = self.tokens[step.visitor] if step.visitor is not None else None
         answer = await asyncio.to_thread(_get, self.base + quote(step.target, safe="/?=&:$.,-_~"), token)
-        asked = self.server.requests[-1][1] if self.server.requests else ""
+        asked = self.fhir.requests[-1][1] if self.fhir.requests else ""
         return answer, asked
 
 
@@ -64,13 +66,14 @@ async def demonstration() -> AsyncIterator[Demonstration]:
         issuer_url, upstream_origin, gateway_origin = (f"http://{_LOOPBACK}:{s.getsockname()[1]}" for s in sockets)
         base, upstream = f"{gateway_origin}/fhir", f"{upstream_origin}/fhir"
         issuer = DemoIssuer(issuer_url, base, time)
-        server = DemoServer(demo_records(), base_url=upstream)
+        fhir = DemoServer(demo_records(), base_url=upstream)
         log = Path(stack.enter_context(TemporaryDirectory(prefix="smart-gateway-demo-"))) / "decisions.ndjson"
-        apps: tuple[ASGIApp, ...] = (issuer, server, create_app(_settings(base, upstream, issuer_url, log)))
+        gateway = create_app(_settings(base, upstream, issuer_url, log))
+        apps: tuple[ASGIApp, ...] = (issuer, fhir, gateway)
         for app, listening in zip(apps, sockets, strict=True):
-            await stack.enter_async_context(_serving(app, listening))
+            await stack.enter_async_context(_serving(app, listening, lifespan=app is gateway))
         tokens = {visitor.name: issuer.token(visitor.client, visitor.scope, **visitor.claims) for visitor in VISITORS}
-        yield Demonstration(base, upstream, issuer_url, tokens, log, server)
+        yield Demonstration(base, upstream, issuer_url, tokens, log, fhir)
 
 
 def _settings(base: str, upstream: str, issuer: str, log: Path) -> Settings:
@@ -86,35 +89,26 @@ def _settings(base: str, upstream: str, issuer: str, log: Path) -> Settings:
     )
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to whoever runs it."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
-async def _serving(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
-    server = _Server(uvicorn.Config(app, ws="none", log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1))
-    task = asyncio.create_task(server.serve(sockets=[listening]))
+async def _serving(app: ASGIApp, listening: socket.socket, *, lifespan: bool) -> AsyncIterator[None]:
+    running = server(app, "httptools", lifespan=lifespan)
+    running.config.timeout_graceful_shutdown = _STOP_WITHIN
+    task = asyncio.create_task(running.serve(sockets=[listening]))
     try:
-        while not server.started:
+        while not running.started:
             await asyncio.wait({task}, timeout=_READY)
             if task.done():
                 raise RuntimeError("a server of the demonstration did not start")
         yield
     finally:
-        server.should_exit = True
+        running.should_exit = True
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
 
 @contextmanager
 def _free_port() -> Iterator[socket.socket]:
-    # With the protocol said, asyncio switches Nagle's algorithm off for its connections; else each answer waits 40 ms.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
-        listening.bind((_LOOPBACK, 0))
+    with bind(ListenAddress(_LOOPBACK, 0)) as listening:
         yield listening
 
 
