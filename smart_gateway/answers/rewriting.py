@@ -20,7 +20,7 @@ class BaseRewriter:
     def __init__(self, bases: Bases) -> None:
         self._needle = b'"' + bases.upstream.encode() if bases.upstream != bases.public else b""
         # What follows must end the base, so that http://host/fhir does not match http://host/fhir-other.
-        self._pattern = re.compile(re.escape(self._needle) + rb'(?=[/?"#|])')
+        self._pattern = re.compile(re.escape(self._needle) + rb'(?=[/?"#|\\])')
         self._replacement = b'"' + bases.public.encode()
 
     def whole(self, body: bytes) -> bytes:

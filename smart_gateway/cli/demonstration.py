@@ -18,14 +18,13 @@ from time import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from starlette.types import ASGIApp
-
 from smart_gateway.app import create_app
-from smart_gateway.cli.serving import bind, server
+from smart_gateway.cli.serving import Server, bind, server
 from smart_gateway.demo.fhir_server import DemoServer
 from smart_gateway.demo.issuer import DemoIssuer
 from smart_gateway.demo.records import demo_records
 from smart_gateway.demo.tour import VISITORS, Answer, Step
+from smart_gateway.gateway.protocol import strict_protocol
 from smart_gateway.settings.addresses import ListenAddress
 from smart_gateway.settings.loading import load_settings
 from smart_gateway.settings.model import Settings
@@ -69,9 +68,13 @@ async def demonstration() -> AsyncIterator[Demonstration]:
         fhir = DemoServer(demo_records(), base_url=upstream)
         log = Path(stack.enter_context(TemporaryDirectory(prefix="smart-gateway-demo-"))) / "decisions.ndjson"
         gateway = create_app(_settings(base, upstream, issuer_url, log))
-        apps: tuple[ASGIApp, ...] = (issuer, fhir, gateway)
-        for app, listening in zip(apps, sockets, strict=True):
-            await stack.enter_async_context(_serving(app, listening, lifespan=app is gateway))
+        servers = (
+            server(issuer, "httptools", lifespan=False),
+            server(fhir, "httptools", lifespan=False),
+            server(gateway, strict_protocol(lambda: gateway.snapshot), lifespan=True),
+        )
+        for running, listening in zip(servers, sockets, strict=True):
+            await stack.enter_async_context(_serving(running, listening))
         tokens = {visitor.name: issuer.token(visitor.client, visitor.scope, **visitor.claims) for visitor in VISITORS}
         yield Demonstration(base, upstream, issuer_url, tokens, log, fhir)
 
@@ -90,8 +93,7 @@ def _settings(base: str, upstream: str, issuer: str, log: Path) -> Settings:
 
 
 @asynccontextmanager
-async def _serving(app: ASGIApp, listening: socket.socket, *, lifespan: bool) -> AsyncIterator[None]:
-    running = server(app, "httptools", lifespan=lifespan)
+async def _serving(running: Server, listening: socket.socket) -> AsyncIterator[None]:
     running.config.timeout_graceful_shutdown = _STOP_WITHIN
     task = asyncio.create_task(running.serve(sockets=[listening]))
     try:

@@ -298,3 +298,44 @@ def test_stored_bundles_are_walked() -> None:
         for patient in ("123", "9")
     ]
     assert ids(confine(searchset(*stored), found, rule)) == ["b123"]
+
+
+MIXED = compact(
+    searchset(
+        observation(note=[{"text": "mine"}]),
+        observation("o2", patient="9", note=[{"text": "SECRET"}]),
+        {"resourceType": "Patient", "id": "9", "name": [{"family": "SECRET"}]},
+        {"resourceType": "Patient", "id": "123"},
+        observation("o3", category="vital-signs", note=[{"text": "SECRET"}]),
+        total=5,
+    )
+)
+PIECES = [
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b":",
+    b",",
+    b"\\",
+    b" ",
+    b"\xff",
+    b"\\u0000",
+    b"null",
+    b'"id":"123",',
+    b'"resource":{}',
+    b'"entry":[],',
+]
+
+
+@given(st.integers(0, len(MIXED)), st.integers(0, 3), st.sampled_from([b"", *PIECES]))
+@settings(max_examples=600, deadline=None)
+def test_no_damage_to_the_answer_opens_it(place: int, cut: int, piece: bytes) -> None:
+    found = access("patient/Observation.rs?category=laboratory", "patient/Patient.r")
+    try:
+        answer = confine(MIXED[:place] + piece + MIXED[place + cut :], found)
+    except UpstreamError:
+        return
+    assert isinstance(answer, Confined)
+    assert b"SECRET" not in answer.body

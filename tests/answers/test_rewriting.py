@@ -18,6 +18,7 @@ U, P = UPSTREAM.encode(), PUBLIC.encode()
         (b'{"url":"%s?_getpages=1"}' % U, b'{"url":"%s?_getpages=1"}' % P),
         (b'["%s","%s/"]' % (U, U), b'["%s","%s/"]' % (P, P)),
         (b'"<a href=\\"%s/x\\">"' % U, b'"<a href=\\"%s/x\\">"' % P),
+        (b'"<a href=\\"%s\\">"' % U, b'"<a href=\\"%s\\">"' % P),
         (b'"%s-other/x"' % U, b'"%s-other/x"' % U),
         (b'"see %s/x"' % U, b'"see %s/x"' % U),
         (b"nothing here", b"nothing here"),
