@@ -5,6 +5,8 @@ import uuid
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smart_gateway.answers.confine import Confined, confine_searchset
 from smart_gateway.answers.judging import MOST_REFERENCES, Pending
