@@ -15,7 +15,8 @@ class ClientGone(Exception):
 
 
 class Departure:
-    """Cancels the task that serves a request when its client leaves. ``left`` tells such a cancellation from any other.
+    """Cancels the task that serves a request, which is the one that makes this, when its client leaves. ``left`` tells such a
+    cancellation from any other.
 
     Only one may read from ``receive`` at a time: ``watch`` is called when the body has been read, or is not wanted.
     """
@@ -26,14 +27,13 @@ class Departure:
         self._receive = receive
         self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._served: asyncio.Task[object] | None = None
+        self._served: asyncio.Task[object] | None = asyncio.current_task()
         self._gone: asyncio.Event | None = None
         self.left = False
 
     def watch(self) -> None:
-        """From now on, a departure cancels the current task."""
+        """From now on, a departure cancels that task."""
         if self._timer is None:
-            self._served = asyncio.current_task()
             self._timer = asyncio.get_running_loop().call_later(_DELAY, self._listen)
 
     async def wait(self) -> Message:

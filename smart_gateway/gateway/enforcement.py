@@ -7,12 +7,13 @@ from dataclasses import replace
 from starlette.types import ASGIApp
 
 from smart_gateway.answers.links import open_page
-from smart_gateway.errors import TokenMissing, UnsupportedMediaType
+from smart_gateway.errors import SmartGatewayError, TokenMissing
 from smart_gateway.gateway.accesses import Accesses
 from smart_gateway.gateway.cors import preflight
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_upstream
 from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.rehearsal import pass_unjudged
 from smart_gateway.gateway.responder import Outgoing, Responder
 from smart_gateway.gateway.stored import check_stored
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
@@ -43,7 +44,12 @@ class Enforcement:
         if answered is not None:
             await exchange.answer(answered, public=True)
             return
-        request = exchange.findings.request = self._parse(exchange)
+        scope = exchange.scope
+        request = exchange.snapshot.parser.parse(scope["method"], full_path(scope), scope["query_string"], scope["headers"])
+        exchange.findings.request = request
+        if exchange.snapshot.dry_run and request.interaction not in DISCOVERY:
+            await self._rehearse(exchange, request)
+            return
         access = await self._access(exchange, request)
         decision = await self._decide(exchange, request, access)
         if isinstance(decision, Permit):
@@ -51,9 +57,13 @@ class Enforcement:
         else:
             await exchange.refuse(decision)
 
-    def _parse(self, exchange: Exchange) -> FhirRequest:
-        scope = exchange.scope
-        return exchange.snapshot.parser.parse(scope["method"], full_path(scope), scope["query_string"], scope["headers"])
+    async def _rehearse(self, exchange: Exchange, request: FhirRequest) -> None:
+        """Decides for the log alone; then the request goes on as it came. What cannot be parsed was refused before."""
+        try:
+            await self._decide(exchange, request, await self._access(exchange, request))
+        except SmartGatewayError as error:
+            exchange.findings.error = error
+        await pass_unjudged(exchange, self._inner(exchange))
 
     async def _access(self, exchange: Exchange, request: FhirRequest) -> Access:
         """Who asks. A token is not looked at for discovery; where the policy opens an interaction, one that is sent still counts."""
@@ -77,7 +87,7 @@ class Enforcement:
             return denied
         if request.form_pending:
             limits = exchange.snapshot.limits
-            body = await IncomingBody(exchange.scope, exchange.receive, limits).read()
+            body = await IncomingBody(exchange.scope, exchange.receive, limits, exchange.departure.watch).read()
             request = exchange.findings.request = read_form(request, body, limits)
         decision = authorize(request, access)
         exchange.findings.decision = decision
@@ -131,21 +141,13 @@ class Enforcement:
         """What goes upstream, its body judged; a body that nobody needs to judge is passed on as it comes."""
         if upstream.method not in _WITH_BODY or upstream.form is not None:
             return Outgoing(upstream)
-        incoming = IncomingBody(exchange.scope, exchange.receive, exchange.snapshot.limits)
+        incoming = IncomingBody(exchange.scope, exchange.receive, exchange.snapshot.limits, exchange.departure.watch)
         if check is None:
             incoming.require_plain()
-            return Outgoing(upstream, incoming, _raw_type(exchange))
+            return Outgoing(upstream, incoming, incoming.raw_type())
         body = await incoming.read()
         resource = read_resource(body, check, request.content_type, exchange.snapshot.limits)
         objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
         if objections:
             return Deny(403, tuple(Denial("outside-boundary", text) for text in objections))
         return Outgoing(upstream, body)
-
-
-def _raw_type(exchange: Exchange) -> bytes:
-    """The media type of raw content as the client wrote it, which was parsed without fault."""
-    types: list[bytes] = [value for name, value in exchange.scope["headers"] if name == b"content-type"]
-    if len(types) != 1:
-        raise UnsupportedMediaType("Raw content needs its media type.", expression="http.Content-Type")
-    return types[0]

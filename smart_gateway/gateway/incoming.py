@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Callable
 
 from starlette.types import Message, Receive, Scope
 
@@ -15,13 +16,18 @@ _WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"x-gzip": 16 + zlib.MAX_WBITS, b"
 
 
 class IncomingBody:
-    """The body of one request. ``limits.body_time`` counts from the first read to the last. Spec: semantics 1, limits."""
+    """The body of one request. ``limits.body_time`` counts from the first read to the last; ``done`` is called after that.
 
-    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+    Spec: semantics 1, limits.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, limits: Limits, done: Callable[[], None]) -> None:
         self._receive = receive
         self._limits = limits
+        self._done = done
         self._encoding = next((value.strip().lower() for name, value in scope["headers"] if name == b"content-encoding"), b"identity")
         self._declared = next((int(value) for name, value in scope["headers"] if name == b"content-length"), None)
+        self._type: bytes | None = next((value for name, value in scope["headers"] if name == b"content-type"), None)
         self._size = 0
         self._deadline: float | None = None
 
@@ -42,6 +48,12 @@ class IncomingBody:
             more = message.get("more_body", False)
         body = b"".join(chunks)
         return body if self._encoding == b"identity" else self._decompressed(body)
+
+    def raw_type(self) -> bytes:
+        """The media type as the client wrote it. Raises UnsupportedMediaType where there is none."""
+        if self._type is None:
+            raise UnsupportedMediaType("A body needs its media type.", expression="http.Content-Type")
+        return self._type
 
     def require_plain(self) -> None:
         """Raises UnsupportedMediaType for a body with a Content-Encoding."""
@@ -66,6 +78,8 @@ class IncomingBody:
         self._size += len(message.get("body", b""))
         if self._size > self._limits.body:
             raise _too_large()
+        if not message.get("more_body", False):
+            self._done()
         return message
 
     def _decompressed(self, body: bytes) -> bytes:

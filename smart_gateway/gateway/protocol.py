@@ -145,7 +145,7 @@ def _fault(url: bytes, headers: list[tuple[bytes, bytes]], version: str) -> Requ
         return RequestError("The request has more than one Host header.", reason="duplicate-header", expression="http.Host")
     if version not in {"1.0", "1.1"}:
         return RequestError("The request is of no HTTP version that is spoken here.", reason="malformed-request")
-    if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in headers):
+    if [value.lower() for name, value in headers if name == b"transfer-encoding"] not in ([], [b"chunked"]):
         return RequestError("The request's body has a Transfer-Encoding other than chunked.", reason="ambiguous-framing")
     if not hosts and version == "1.1":
         return RequestError("The request has no Host header.", reason="missing-header", expression="http.Host")
