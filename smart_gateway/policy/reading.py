@@ -12,6 +12,8 @@ from smart_gateway.policy.wording import check_sentence
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
+# Types that hold whole resources of other types: these are judged unless the token has everything of every type (semantics 7).
+_CARRIERS = frozenset({"Bundle", "Parameters"})
 JUDGED_MEDIA = frozenset({"json", "any"})
 
 
@@ -22,7 +24,7 @@ def plan_read(request: FhirRequest, access: Access) -> Decision:
     boundary = access.boundary(request.type, Permission.READ)
     grounds = access.grounds(request.type, Permission.READ)
     path = (request.type, request.id) if request.version is None else (request.type, request.id, "_history", request.version)
-    if boundary.is_everything:
+    if boundary.is_everything and (request.type not in _CARRIERS or access.unlimited(Permission.READ)):
         upstream = UpstreamRequest("GET", path, tuple((p.key, p.value) for p in request.parameters if p.name != "_format"))
         return Permit(Plan(Stream(), upstream), grounds)
     if not access.matcher.could_hold(boundary, request.type, request.id):

@@ -125,3 +125,8 @@ def test_one_context_does_not_unbind_another_type() -> None:
     plan = permitted(decide("GET", "/Observation/o1", scope, fhir_user="Practitioner/p"))
     assert isinstance(plan.answer, CheckResource)
     assert not plan.answer.boundary.is_everything
+
+
+def test_a_bundle_is_judged_unless_everything_is_open() -> None:
+    assert isinstance(permitted(decide("GET", "/Bundle/b", "system/Bundle.r")).answer, CheckResource)
+    assert permitted(decide("GET", "/Bundle/b", "system/*.r")).answer == Stream()
