@@ -19,6 +19,7 @@ from smart_gateway.cli import print_lines
 from smart_gateway.cli.configuration import add_config, print_findings
 from smart_gateway.cli.serving import bind, server
 from smart_gateway.cli.workers import supervise
+from smart_gateway.gateway.protocol import strict_protocol
 from smart_gateway.settings.addresses import ListenAddress, parse_listen
 from smart_gateway.settings.building import SEALING_KEY_BYTES
 from smart_gateway.settings.model import Settings
@@ -97,7 +98,7 @@ class _Process:
         start = self._start
         gateway = SmartGateway(None, start.settings, sealing_key=start.sealing_key, dry_run=start.dry_run)
         self._gateway = gateway
-        self._proxy = server(gateway, "httptools", lifespan=True)
+        self._proxy = server(gateway, strict_protocol(lambda: gateway.snapshot), lifespan=True)
         health = server(Management(gateway.ready), "httptools", lifespan=False)
         reloader = Reloader(start.file, start.settings, gateway.adopt)
         self._handle_signals(reloader)
@@ -113,6 +114,7 @@ class _Process:
 
     def stop(self) -> None:
         """Graceful at first, at once when asked again."""
+        logger.info("stopping: requests under way are answered first")
         self._gateway.stop()
         self._proxy.force_exit = self._proxy.should_exit
         self._proxy.should_exit = True
@@ -159,5 +161,5 @@ def _spelled(bound: socket.socket) -> str:
 def _log_to_stderr(level: str) -> None:
     """Standard output belongs to the decision log."""
     logging.basicConfig(stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "httpcore", "asyncio"):
+    for noisy in ("httpx", "httpcore", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
