@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from smart_gateway.boundary import dependent
 from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region
 from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
@@ -45,7 +46,8 @@ class Narrower:
         conditions, rest_exact = self._alternatives(shared, rests)
         pairs = [self._parameter(condition, type) for condition in conditions]
         said = tuple(pair for pair, _ in pairs if pair is not None)
-        return Narrowing(tuple(dict.fromkeys(said)), rest_exact and all(exact for _, exact in pairs))
+        exact = rest_exact and all(exact for _, exact in pairs) and not _depends(boundary, type)
+        return Narrowing(tuple(dict.fromkeys(said)), exact)
 
     def compartment_parameter(self, compartment: str, type: str) -> str | None:
         """The preferred inclusion parameter of ``type`` that the upstream has: ``patient`` before ``subject`` before the first.
@@ -92,6 +94,11 @@ class Narrower:
         parameter = self.vocabulary.parameter(type, condition.parameter)
         exact = parameter is not None and parameter.kind in _EXACT_KINDS and condition.modifier is None
         return (condition.key, ",".join(condition.values)), exact
+
+
+def _depends(boundary: Boundary, type: str) -> bool:
+    """Whether the place of a resource depends on others too: a parameter that finds one of its targets says nothing of the rest."""
+    return type in dependent.MEMBERS and any(region.compartments for region in boundary.regions)
 
 
 def _shared(regions: tuple[Region, ...]) -> tuple[Region, list[Region]]:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
+from smart_gateway.policy.controls import CONTROLS
+from smart_gateway.policy.modifiers import is_known, reaches_outside
 from smart_gateway.policy.plan import Denial
 from smart_gateway.policy.verdicts import Keep, Refuse, Search, Verdict, malformed_parameter
 from smart_gateway.request.model import QueryParameter
@@ -39,14 +41,32 @@ def _open_all(parameter: QueryParameter, search: Search, types: frozenset[str]) 
 
 
 def _chained(types: Iterable[str], links: tuple[str, ...], parameter: QueryParameter, search: Search) -> Iterator[str]:
-    """All types that a chain steps into."""
+    """All types that a chain steps into, those of a ``_has`` at its end among them."""
     if len(links) == 1:
+        yield from _ended(types, links[0], parameter, search)
         return
     found = [target for type in types for target in _step(type, links[0], parameter, search)]
     if not found:
         raise malformed_parameter(parameter, "The chain has a link that is no reference parameter.")
     yield from found
     yield from _chained(dict.fromkeys(found), links[1:], parameter, search)
+
+
+def _ended(types: Iterable[str], link: str, parameter: QueryParameter, search: Search) -> Iterator[str]:
+    """What selects at the end: a parameter that is known for one of ``types``, or again ``_has:...``."""
+    if link.startswith("_has:"):
+        yield from _reversed(link.removeprefix("_has:"), parameter, search)
+    elif not any(_selects(type, link, search) for type in types):
+        raise malformed_parameter(parameter, "The chain does not end in a parameter, and modifier, known for what it leads to.")
+
+
+def _selects(type: str, link: str, search: Search) -> bool:
+    code, _, modifier = link.partition(":")
+    known = search.vocabulary.parameter(type, code)
+    if known is None:
+        return not (code.startswith("_") or modifier) and search.access.policy.capabilities.names(type, code)
+    chosen = modifier or None
+    return code not in CONTROLS and is_known(chosen, known) and not reaches_outside(chosen, known)
 
 
 def _step(type: str, link: str, parameter: QueryParameter, search: Search) -> Iterator[str]:

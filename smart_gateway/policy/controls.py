@@ -54,7 +54,7 @@ def _sort(parameter: QueryParameter, search: Search) -> Verdict:
 
 
 def _capable(code: str, search: Search) -> bool:
-    return search.access.policy.capabilities.parameters is not None and search.supports(code)
+    return search.access.policy.capabilities.names(search.type, code)
 
 
 def _summary(parameter: QueryParameter, search: Search) -> Verdict:

@@ -15,7 +15,7 @@ from smart_gateway.policy.chains import judge_chain, judge_has
 from smart_gateway.policy.controls import CONTROLS
 from smart_gateway.policy.includes import judge_include
 from smart_gateway.policy.localising import local_value
-from smart_gateway.policy.modifiers import MODIFIERS
+from smart_gateway.policy.modifiers import is_known, reaches_outside
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.plan import Denial, Missing
 from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, unknown_parameter
@@ -72,6 +72,8 @@ def _judge_one(parameter: QueryParameter, search: Search, owners: Owners) -> Ver
     if parameter.chain:
         return judge_chain(parameter, search)
     _check_modifier(parameter, known)
+    if reaches_outside(parameter.modifier, known):
+        return _refuse_modifier(parameter)
     if known.kind is ParameterKind.REFERENCE or parameter.name == "_id":
         return _judge_reference(parameter, known, search, owners)
     return Keep(parameter.key, parameter.value)
@@ -81,23 +83,24 @@ def _judge_custom(parameter: QueryParameter, search: Search) -> Verdict:
     """A parameter that FHIR does not define but the upstream's CapabilityStatement names: plain values only."""
     if parameter.name.startswith("_") or parameter.chain or parameter.modifier is not None:
         raise unknown_parameter(parameter, search.type)
-    if search.access.policy.capabilities.parameters is None or not search.supports(parameter.name):
+    if not search.access.policy.capabilities.names(search.type, parameter.name):
         raise unknown_parameter(parameter, search.type)
     return Keep(parameter.key, parameter.value)
 
 
 def _check_modifier(parameter: QueryParameter, known: SearchParameter) -> None:
     """Unknown modifiers may mean anything to the upstream (semantics 0.2)."""
-    modifier = parameter.modifier
-    if modifier is None or modifier in MODIFIERS[known.kind]:
-        return
-    if known.kind is ParameterKind.REFERENCE and modifier in known.targets:
-        return
-    raise RequestError(
-        "A modifier that FHIR does not define for this parameter is refused under a bounded token.",
-        reason="unknown-modifier",
-        expression=f"http.{parameter.key}",
-    )
+    if not is_known(parameter.modifier, known):
+        raise RequestError(
+            "A modifier that FHIR does not define for this parameter is refused under a bounded token.",
+            reason="unknown-modifier",
+            expression=f"http.{parameter.key}",
+        )
+
+
+def _refuse_modifier(parameter: QueryParameter) -> Verdict:
+    text = f"The modifier :{parameter.modifier} can reach outside this token's bounds and is refused."
+    return Refuse(Denial("parameter-not-allowed", text, f"http.{parameter.key}"))
 
 
 def _judge_reference(parameter: QueryParameter, known: SearchParameter, search: Search, owners: Owners) -> Verdict:
@@ -109,9 +112,10 @@ def _judge_reference(parameter: QueryParameter, known: SearchParameter, search: 
     owner = next((type for type in owners.ids if _names_owner(parameter.name, type, known, search)), None)
     if owner is None:
         return Keep(parameter.key, ",".join(local_value(value, bases) for value in values))
-    kept = [value for value in values if not _names_other(value, parameter, owner, owners, search)]
+    said = [value for value in values if value]
+    kept = [value for value in said if not _names_other(value, parameter, owner, owners, search)]
     if not kept:
-        return _foreign
+        return _foreign if said else Drop(f"{parameter.key} has no value and is not sent")
     return Keep(parameter.key, ",".join(local_value(value, bases) for value in kept))
 
 

@@ -89,6 +89,10 @@ class Capabilities:
 
     parameters: Mapping[str, frozenset[str]] | None = None
 
+    def names(self, type: str, code: str) -> bool:
+        """Whether the upstream itself says that it searches ``type`` by ``code``."""
+        return self.parameters is not None and code in self.parameters.get(type, frozenset())
+
     def supports(self, type: str, code: str, vocabulary: Vocabulary) -> bool:
         """Whether the upstream can be asked by ``code`` on ``type``."""
         if self.parameters is None:
