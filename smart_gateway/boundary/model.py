@@ -6,8 +6,9 @@ value of its own that only ``everything()`` makes: no computation on regions end
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,7 +66,20 @@ class Boundary:
     def of(cls, regions: Iterable[Region]) -> Boundary:
         """The union of ``regions``; without any, NOTHING. Regions held whole by another one are dropped."""
         unique = tuple(dict.fromkeys(regions))
-        return cls(tuple(r for r in unique if not any(o is not r and _holds(o, r) for o in unique)))
+        if len(unique) == 1:
+            return cls(unique)
+        by_conditions: dict[frozenset[Compartment | Filter], Region] = {}
+        for region in unique:
+            by_conditions.setdefault(_conditions(region), region)
+        return cls(tuple(region for wanted, region in by_conditions.items() if not _is_held(wanted, by_conditions)))
+
+    @classmethod
+    def union_of(cls, boundaries: Iterable[Boundary]) -> Boundary:
+        """The union of any number of boundaries."""
+        boundaries = tuple(boundaries)
+        if any(boundary.unlimited for boundary in boundaries):
+            return everything()
+        return cls.of(region for boundary in boundaries for region in boundary.regions)
 
     @property
     def is_nothing(self) -> bool:
@@ -76,9 +90,7 @@ class Boundary:
         return self.unlimited
 
     def union(self, other: Boundary) -> Boundary:
-        if self.unlimited or other.unlimited:
-            return everything()
-        return Boundary.of((*self.regions, *other.regions))
+        return Boundary.union_of((self, other))
 
     def intersect(self, other: Boundary) -> Boundary:
         if self.unlimited:
@@ -90,6 +102,7 @@ class Boundary:
 
 
 NOTHING = Boundary()
+_FEW = 6  # conditions; a region of more of them has too many subsets to look up
 
 
 def everything() -> Boundary:
@@ -97,9 +110,16 @@ def everything() -> Boundary:
     return Boundary(unlimited=True)
 
 
-def _holds(outer: Region, inner: Region) -> bool:
-    """Whether ``outer`` asks for no more than ``inner`` does, so that it holds all of it."""
-    return set(outer.compartments) <= set(inner.compartments) and set(outer.filters) <= set(inner.filters) and outer != inner
+def _conditions(region: Region) -> frozenset[Compartment | Filter]:
+    return frozenset((*region.compartments, *region.filters))
+
+
+def _is_held(wanted: frozenset[Compartment | Filter], others: Collection[frozenset[Compartment | Filter]]) -> bool:
+    """Whether one of ``others`` asks for less than ``wanted``, and for nothing else, so that it holds all of it."""
+    if len(wanted) > _FEW:
+        return any(other < wanted for other in others)
+    # A token may bring hundreds of regions of a condition or two: looking up what would hold one compares it with few, not with all.
+    return any(frozenset(less) in others for size in range(len(wanted)) for less in combinations(wanted, size))
 
 
 def _meet(a: Region, b: Region) -> Region | None:

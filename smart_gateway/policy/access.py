@@ -158,7 +158,4 @@ def _client_rule(principal: Principal, policy: Policy) -> ClientRule | None:
 
 
 def _union(grants: Iterable[Grant]) -> Boundary:
-    boundary = NOTHING
-    for given in grants:
-        boundary = boundary.union(given.boundary)
-    return boundary
+    return Boundary.union_of(given.boundary for given in grants)

@@ -32,6 +32,7 @@ from smart_gateway.scopes.permissions import Permission
 
 _NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
 _NO_OPERATION = Denial("operation-not-opened", "No policy opens this operation.")
+_ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
 _FOREIGN_PAGE = Denial("foreign-page", "This paging link was not given by this gateway to this token.")
 
 
@@ -66,7 +67,19 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
         return denied
     if request.interaction in NOT_JUDGED or (request.compartment is not None and request.type is None):
         raise NotSupported("This interaction is not supported by this version of the gateway.")
+    if request.preferences.respond_async and _is_bounded(request, access):
+        return Deny(403, (_ASYNC,))
     return _PLANNERS[request.interaction](request, access)
+
+
+def _is_bounded(request: FhirRequest, access: Access) -> bool:
+    """Where nothing is bounded the wish for an asynchronous answer is let go by (RFC 7240 section 2)."""
+    if request.interaction in DISCOVERY:
+        return False
+    permission = REQUIRED.get(request.interaction, Permission.SEARCH)
+    if permission is Permission.SEARCH or request.type is None:
+        return not access.unlimited(permission)
+    return not access.boundary(request.type, permission).is_everything
 
 
 def _require(request: FhirRequest, access: Access, type: str, permission: Permission) -> Deny | None:

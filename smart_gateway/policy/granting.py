@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smart_gateway.boundary.model import NOTHING, Boundary, Compartment, Filter, Region, everything
-from smart_gateway.fhir.search_values import split_values
-from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.fhir.references import Bases, parse_reference
+from smart_gateway.fhir.search_values import read_reference, split_values
+from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import SERVER_TYPES, Policy, UserBound, UserRule
 from smart_gateway.policy.wording import describe
@@ -50,7 +51,7 @@ def grant(scope: ResourceScope, type: str, permission: Permission, standing: Sta
     try:
         _require_coverage(scope, type, permission)
         _require_opened(scope, type, permission, standing.policy)
-        filters = _filters(scope, type, standing.policy.vocabulary)
+        filters = _filters(scope, type, standing.policy)
         boundary = _bounded(scope, type, permission, standing).intersect(_filtered(filters))
     except _Refused as refusal:
         return Grant(NOTHING, Ground("scope", scope.text, "ignored", str(refusal)))
@@ -76,16 +77,33 @@ def _require_opened(scope: ResourceScope, type: str, permission: Permission, pol
         raise _Refused(f"{type} changes the server: it is written only by name and where the policy lists it")
 
 
-def _filters(scope: ResourceScope, type: str, vocabulary: Vocabulary) -> tuple[Filter, ...]:
-    reason = objection_on(scope, type, vocabulary)
+def _filters(scope: ResourceScope, type: str, policy: Policy) -> tuple[Filter, ...]:
+    reason = objection_on(scope, type, policy.vocabulary)
     if reason is not None:
         raise _Refused(reason)
-    return tuple(_filter(name, text) for name, text in scope.params)
+    return tuple(_filter(name, text, type, policy) for name, text in scope.params)
 
 
-def _filter(name: str, text: str) -> Filter:
+def _filter(name: str, text: str, type: str, policy: Policy) -> Filter:
     code, _, modifier = name.partition(":")
-    return Filter(code, modifier or None, split_values(text))
+    parameter, values = policy.vocabulary.parameter(type, code), split_values(text)
+    if parameter is not None and not modifier and _holds_references(parameter):
+        values = tuple(_literal(value, parameter, policy.bases) for value in values)
+    return Filter(code, modifier or None, values)
+
+
+def _holds_references(parameter: SearchParameter) -> bool:
+    """A canonical that begins with one of our bases is still no reference."""
+    return parameter.kind is ParameterKind.REFERENCE and all(path.type not in {"canonical", "uri"} for path in parameter.paths)
+
+
+def _literal(value: str, parameter: SearchParameter, bases: Bases) -> str:
+    """A reference value as every server takes it: ``Type/id`` for a bare id and for a URL under one of our bases."""
+    read = read_reference(parameter, None, value)
+    if read.url is None:
+        return f"{read.type}/{read.id}"
+    named = parse_reference(read.url, bases)
+    return str(named) if named is not None and named.version is None else value
 
 
 def _filtered(filters: tuple[Filter, ...]) -> Boundary:
@@ -143,9 +161,7 @@ def _own_compartment(type: str, standing: Standing) -> Boundary:
 
 
 def _union_of_scopes(scopes: tuple[ResourceScope, ...], type: str, permission: Permission, standing: Standing) -> Boundary:
-    boundary = NOTHING
-    for scope in scopes:
-        boundary = boundary.union(grant(scope, type, permission, standing.for_limits()).boundary)
+    boundary = Boundary.union_of(grant(scope, type, permission, standing.for_limits()).boundary for scope in scopes)
     if boundary.is_nothing:
         raise _Refused(f"the policy's scopes for users of kind {standing.principal.user_kind} give nothing here")
     return boundary

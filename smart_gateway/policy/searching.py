@@ -18,7 +18,6 @@ from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
 _FOREIGN = Denial("foreign-patient", "The search asks for a record that is not the one this token is bound to.")
-_ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -52,8 +51,6 @@ def plan_search(request: FhirRequest, access: Access) -> Decision:
     """A search on ``request.type``, by GET or POST, in a compartment or not."""
     assert request.type is not None
     grounds = access.grounds(request.type, Permission.SEARCH)
-    if request.preferences.respond_async:
-        return Deny(403, (_ASYNC,), grounds=grounds)
     location = _location(request, access)
     if access.unlimited(Permission.SEARCH):
         pairs = (*local_pairs(request, access.policy), *location.parameters)
@@ -102,7 +99,7 @@ def _location(request: FhirRequest, access: Access) -> _Location:
         return _Location((request.type,))
     if not access.policy.rules.covers(asked.type, request.type):
         raise UnknownPath(f"{request.type} is in no {asked.type} compartment.")
-    if access.policy.compartment_search == "compartment":
+    if _has_path(access, asked.type, request.type):
         return _Location((asked.type, asked.id, request.type))
     code = _narrower(access).compartment_parameter(asked.type, request.type)
     if code is None:
@@ -110,14 +107,17 @@ def _location(request: FhirRequest, access: Access) -> _Location:
     return _Location((request.type,), ((code, asked.id if code == "_id" else str(asked)),))
 
 
+def _has_path(access: Access, compartment: str, type: str) -> bool:
+    """Whether the upstream has a path for it: it knows what the release defines, and nothing of our additions."""
+    return access.policy.compartment_search == "compartment" and bool(access.policy.vocabulary.inclusion(compartment, type))
+
+
 def _by_path(request: FhirRequest, access: Access, bound: _Bound, location: _Location) -> tuple[_Location, Narrowing]:
     """On upstreams with compartment search, one owner for all regions goes into the path, and out of the parameters."""
     assert request.type is not None
     narrowing = bound.narrowing
-    if access.policy.compartment_search != "compartment":
-        return location, narrowing
     owner = bound.owners.only(request.type)
-    if owner is None or not access.policy.rules.inclusion(owner.type, request.type):
+    if owner is None or not _has_path(access, owner.type, request.type):
         return location, narrowing
     if request.compartment not in (None, owner):
         return location, narrowing  # the client's own compartment has the path

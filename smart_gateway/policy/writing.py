@@ -10,12 +10,25 @@ from smart_gateway.errors import NotSupported, RequestError
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import AnswerRule, AnswerToWrite, BodyCheck, Decision, Permit, Plan, StoredCheck, Stream, UpstreamRequest
+from smart_gateway.policy.plan import (
+    AnswerRule,
+    AnswerToWrite,
+    BodyCheck,
+    Decision,
+    Denial,
+    Deny,
+    Permit,
+    Plan,
+    StoredCheck,
+    Stream,
+    UpstreamRequest,
+)
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UNKNOWN_ID = Denial("outside-boundary", "The server chooses the id of what is created, and this token is bound to another one.")
 _HARMLESS = frozenset({"_format", "_pretty"})
 
 
@@ -25,7 +38,9 @@ def plan_create(request: FhirRequest, access: Access) -> Decision:
     if request.preferences.if_none_exist is not None:
         raise NotSupported("Conditional create is not supported by this version.")
     _refuse_parameters(request)
-    boundary = access.boundary(type, Permission.CREATE)
+    boundary = _free_of_ids(access.boundary(type, Permission.CREATE), type)
+    if boundary.is_nothing:
+        return Deny(403, (_UNKNOWN_ID,), grounds=access.grounds(type, Permission.CREATE))
     answer = _answer(access, type, None)
     plan = Plan(
         answer,
@@ -67,6 +82,17 @@ def plan_delete(request: FhirRequest, access: Access) -> Decision:
     upstream = UpstreamRequest("DELETE", (type, id), headers=_conditions(request, boundary))
     plan = Plan(answer, upstream, stored=_stored(request, boundary, create_allowed=False), checks=_stored_checks(boundary, type, id))
     return Permit(plan, grounds)
+
+
+def _free_of_ids(boundary: Boundary, type: str) -> Boundary:
+    """What can be told without the id: whatever id a new body claims, the server gives it another (FHIR R4 http.html 3.1.0.8)."""
+    if boundary.is_everything:
+        return boundary
+    return Boundary.of(
+        region
+        for region in boundary.regions
+        if all(c.type != type for c in region.compartments) and all(f.parameter != "_id" for f in region.filters)
+    )
 
 
 def _type(request: FhirRequest) -> str:
