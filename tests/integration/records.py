@@ -1,6 +1,6 @@
 """The records in HAPI: Anna (pat-a), Bea (pat-b), Carl (pat-c), and Wanda (pat-w), whose chart the writing tests use.
 
-Every text in a patient's record holds that patient's canary, and every id of theirs but the Patient's own ends in ``-of-x``: an
+Every text in a patient's record holds that patient's canary, and every id of theirs but the Patient's own ends in ``-chart-x``: an
 answer to somebody who may not see the record must hold neither, and a log line no canary at all.
 """
 
@@ -26,7 +26,7 @@ def canary(patient: str) -> str:
 
 def marks(patient: str) -> tuple[str, ...]:
     """What an answer must not hold where the record is not the caller's."""
-    return (canary(patient), f"-of-{patient}", f"pat-{patient}")
+    return (canary(patient), f"-chart-{patient}", f"pat-{patient}")
 
 
 def all_records() -> list[Resource]:
@@ -38,7 +38,7 @@ def record(patient: str) -> Iterator[Resource]:
     """One patient's record."""
     subject, text = {"reference": f"Patient/pat-{patient}"}, canary(patient)
     note = [{"text": text}]
-    of = f"of-{patient}"
+    of = f"chart-{patient}"
     yield {
         "resourceType": "Patient",
         "id": f"pat-{patient}",
@@ -92,12 +92,12 @@ def lab(patient: str, number: int) -> Resource:
     """A laboratory result; its value keeps a trailing zero, as a laboratory means it."""
     return {
         "resourceType": "Observation",
-        "id": f"lab-{number}-of-{patient}",
+        "id": f"lab-{number}-chart-{patient}",
         "status": "final" if number % 2 == 0 else "preliminary",
         "category": [{"coding": [{"system": CATEGORY, "code": "laboratory"}]}],
         "code": {"coding": [{"system": LOINC, "code": "2339-0"}], "text": canary(patient)},
         "subject": {"reference": f"Patient/pat-{patient}"},
-        "encounter": {"reference": f"Encounter/encounter-of-{patient}"},
+        "encounter": {"reference": f"Encounter/encounter-chart-{patient}"},
         "performer": [{"reference": "Practitioner/prac-1"}],
         "effectiveDateTime": f"2024-01-0{number + 1}",
         "valueQuantity": {"value": 72.5 + number, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"},
@@ -109,7 +109,7 @@ def vital(patient: str, number: int) -> Resource:
     """A heart rate."""
     return {
         "resourceType": "Observation",
-        "id": f"vital-{number}-of-{patient}",
+        "id": f"vital-{number}-chart-{patient}",
         "status": "final" if number < 2 else "amended",
         "category": [{"coding": [{"system": CATEGORY, "code": "vital-signs"}]}],
         "code": {"coding": [{"system": LOINC, "code": "8867-4"}], "text": canary(patient)},
@@ -128,10 +128,11 @@ def shared_types() -> Iterator[Resource]:
     yield {"resourceType": "Medication", "id": "med-1", "code": {"text": "Aspirin"}}
     yield {
         "resourceType": "Group",
-        "id": "group-1",
+        "id": "group-chart-b",
         "type": "person",
         "actual": True,
         "member": [{"entity": {"reference": "Patient/pat-b"}}],
+        "name": canary("b"),
     }
 
 
@@ -147,7 +148,7 @@ def between_records() -> Iterator[Resource]:
     }
     yield {  # `focus` is no membership element: this is Bea's alone
         "resourceType": "Observation",
-        "id": "focus-on-anna-of-b",
+        "id": "focus-on-anna-chart-b",
         "status": "final",
         "code": {"coding": [{"system": LOINC, "code": "8867-4"}], "text": canary("b")},
         "subject": {"reference": "Patient/pat-b"},
@@ -155,14 +156,14 @@ def between_records() -> Iterator[Resource]:
     }
     yield {  # somebody else's record points at Anna by identifier only
         "resourceType": "Condition",
-        "id": "identifier-of-b",
+        "id": "identifier-chart-b",
         "subject": {"identifier": {"system": "urn:test:mrn", "value": canary("a")}, "display": "Anna"},
         "code": {"text": canary("b")},
     }
     yield {  # one of its targets is Bea's: outside, whoever the other target belongs to
         "resourceType": "Provenance",
-        "id": "mixed-targets-of-b",
-        "target": [{"reference": "Observation/lab-0-of-a"}, {"reference": "Observation/lab-0-of-b"}],
+        "id": "mixed-targets-chart-b",
+        "target": [{"reference": "Observation/lab-0-chart-a"}, {"reference": "Observation/lab-0-chart-b"}],
         "recorded": "2024-03-02T10:00:00Z",
         "agent": [{"who": {"reference": "Practitioner/prac-1"}}],
         "activity": {"text": canary("b")},

@@ -53,20 +53,20 @@ def as_entra(app: MakeApp, entra: ScriptedIssuer, azure: Gateway) -> MakeApp:
         "api://fhir-app/patient-all.rs",
         "patient-Observation.rs",
         "patient-Observation.read",
-        r"patient-Observation.rs?_id=lab\-0\-of\-a,lab\-1\-of\-a,vital\-0\-of\-a",
+        r"patient-Observation.rs?_id=lab\-0\-chart\-a,lab\-1\-chart\-a,vital\-0\-chart\-a",
     ],
 )
 def test_replaced_characters_are_restored(as_entra: MakeApp, scope: str) -> None:
     app = as_entra(scope, sees="a")
-    assert app.get("/Observation/lab-0-of-a").status_code == 200
-    assert "Observation/vital-0-of-a" in ids(app.get("/Observation"))
-    refused(app.get("/Observation/lab-0-of-b"), 404)
+    assert app.get("/Observation/lab-0-chart-a").status_code == 200
+    assert "Observation/vital-0-chart-a" in ids(app.get("/Observation"))
+    refused(app.get("/Observation/lab-0-chart-b"), 404)
 
 
 def test_a_filter_with_an_escaped_url_bounds(as_entra: MakeApp) -> None:
     app = as_entra(r"patient-Observation.rs?category=http:--terminology.hl7.org-CodeSystem-observation\-category|laboratory", sees="a")
-    assert set(ids(app.get("/Observation"))) == {f"Observation/lab-{n}-of-a" for n in range(LABS)}
-    refused(app.get("/Observation/vital-0-of-a"), 404)
+    assert set(ids(app.get("/Observation"))) == {f"Observation/lab-{n}-chart-a" for n in range(LABS)}
+    refused(app.get("/Observation/vital-0-chart-a"), 404)
 
 
 @pytest.mark.parametrize("scope", ["patient-Observation-rs", "api://other/patient-all.rs", "patient_all.rs", "patientall.rs", ""])

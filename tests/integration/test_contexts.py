@@ -61,15 +61,15 @@ def test_contexts_of_one_token_add_up_and_unbound_nothing(as_user: MakeApp) -> N
     assert set(ids(app.get("/Patient"))) == ALL_PATIENTS
     assert observers(app) == {"a"}
     assert app.get("/Patient/pat-b").status_code == 200
-    refused(app.get("/Observation/lab-0-of-b"), 404)
+    refused(app.get("/Observation/lab-0-chart-b"), 404)
     refused(app.get("/Condition"), 403, "insufficient-scope")
 
 
 def test_a_filter_bounds_user_scopes(as_user: MakeApp) -> None:
     app = as_user("dr-house", "user/Observation.rs?status=final", sees=EVERYBODY)
     assert len(ids(app.get("/Observation?code=2339-0&_count=100"))) == 4 * len(PATIENTS)
-    assert app.get("/Observation/lab-0-of-b").status_code == 200
-    refused(app.get("/Observation/lab-1-of-b"), 404)
+    assert app.get("/Observation/lab-0-chart-b").status_code == 200
+    refused(app.get("/Observation/lab-1-chart-b"), 404)
 
 
 @pytest.mark.parametrize(
@@ -81,23 +81,23 @@ def test_a_service_sees_the_types_of_its_scopes(as_service: MakeApp, scope: str,
     assert app.get("/Patient").status_code == patients
     assert app.get("/Patient/pat-b").status_code == patients
     assert app.get("/Observation").status_code == labs
-    assert app.get("/Observation/lab-0-of-c").status_code == labs
+    assert app.get("/Observation/lab-0-chart-c").status_code == labs
 
 
 def test_a_filter_bounds_system_scopes(as_service: MakeApp) -> None:
     app = as_service("system/Observation.rs?category=laboratory")
     assert len(ids(app.get("/Observation?_count=100"))) == LABS * len(PATIENTS)
-    refused(app.get("/Observation/vital-0-of-a"), 404)
+    refused(app.get("/Observation/vital-0-chart-a"), 404)
 
 
 @pytest.mark.parametrize(
     ("scopes", "method", "target", "missing"),
     [
         (("patient/Patient.rs",), "GET", "/Observation", "patient/Observation.s"),
-        (("patient/Patient.rs",), "GET", "/Observation/lab-0-of-a", "patient/Observation.r"),
+        (("patient/Patient.rs",), "GET", "/Observation/lab-0-chart-a", "patient/Observation.r"),
         (("patient/Patient.read",), "GET", "/Observation", "patient/Observation.read"),
-        (("patient/*.rs",), "DELETE", "/Observation/lab-0-of-a", "patient/Observation.d"),
-        (("patient/*.read",), "DELETE", "/Observation/lab-0-of-a", "patient/Observation.write"),
+        (("patient/*.rs",), "DELETE", "/Observation/lab-0-chart-a", "patient/Observation.d"),
+        (("patient/*.read",), "DELETE", "/Observation/lab-0-chart-a", "patient/Observation.write"),
         (("user/Patient.rs",), "GET", "/Condition", "user/Condition.s"),
     ],
 )

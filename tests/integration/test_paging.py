@@ -9,7 +9,7 @@ import pytest
 from tests.integration.app import App, MakeApp, ids, link, refused
 from tests.integration.records import LABS, VITALS
 
-EVERY = {f"Observation/lab-{n}-of-a" for n in range(LABS)} | {f"Observation/vital-{n}-of-a" for n in range(VITALS)}
+EVERY = {f"Observation/lab-{n}-chart-a" for n in range(LABS)} | {f"Observation/vital-{n}-chart-a" for n in range(VITALS)}
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ def configured(gateways: StartGateway, settings: dict[str, Any]) -> Configured:
 @pytest.mark.parametrize(
     ("client", "allowed", "denied"),
     [
-        ({"limit": ["patient/Observation.rs"]}, "/Observation/lab-0-of-a", "/Condition/condition-of-a"),
-        ({"pin": ["patient/Condition.rs"]}, "/Condition/condition-of-a", "/Observation/lab-0-of-a"),
-        ({"limit": ["patient/Observation.rs?category=laboratory"]}, "/Observation/lab-0-of-a", "/Observation/vital-0-of-a"),
+        ({"limit": ["patient/Observation.rs"]}, "/Observation/lab-0-chart-a", "/Condition/condition-chart-a"),
+        ({"pin": ["patient/Condition.rs"]}, "/Condition/condition-chart-a", "/Observation/lab-0-chart-a"),
+        ({"limit": ["patient/Observation.rs?category=laboratory"]}, "/Observation/lab-0-chart-a", "/Observation/vital-0-chart-a"),
     ],
 )
 def test_a_client_never_gets_more_than_the_policy_says(
@@ -39,7 +39,7 @@ def test_a_client_never_gets_more_than_the_policy_says(
     amy = as_user("amy", "patient/*.rs", sees="a", at=at)
     assert amy.get(allowed).status_code == 200
     assert amy.get(denied).status_code in {403, 404}
-    refused(amy.get("/Observation/lab-0-of-b" if "Observation" in allowed else "/Condition/condition-of-b"), 404)
+    refused(amy.get("/Observation/lab-0-chart-b" if "Observation" in allowed else "/Condition/condition-chart-b"), 404)
 
 
 def test_a_client_that_is_not_named_is_refused(configured: Configured, as_user: MakeApp, as_service: MakeApp) -> None:
@@ -62,7 +62,7 @@ def test_user_rules_bound_user_scopes(configured: Configured, as_user: MakeApp) 
     at = configured(users={"Practitioner": ["user/Patient.rs", "user/Observation.rs?category=laboratory"], "Patient": "nothing"})
     house = as_user("dr-house", "user/*.rs", sees=EVERYBODY, at=at)
     assert len(ids(house.get("/Observation?_count=100"))) == 4 * LABS
-    refused(house.get("/Observation/vital-0-of-a"), 404)
+    refused(house.get("/Observation/vital-0-chart-a"), 404)
     refused(house.get("/Condition"), 403)
     refused(as_user("amy", "user/*.rs", at=at).get("/Patient/pat-a"), 403)
     refused(as_user("rita", "user/*.rs", at=at).get("/Patient/pat-a"), 403)
@@ -74,7 +74,7 @@ def test_the_two_answer_choices(configured: Configured, as_user: MakeApp) -> Non
     for target in ("/Observation?patient=pat-b", "/Patient?_id=pat-b", "/Patient/pat-b/Observation"):
         answer = amy.get(target)
         assert (ids(answer), answer.json().get("total", 0)) == ([], 0)
-    refused(amy.get("/Observation/lab-0-of-b"), 403)
+    refused(amy.get("/Observation/lab-0-chart-b"), 403)
     refused(amy.get("/Observation/never-was"), 403)
 
 
@@ -91,7 +91,7 @@ def test_a_free_id_is_created_only_where_the_policy_says_so(configured: Configur
     at = configured(writes={"update_as_create": "uuid_only"})
     wanda = as_user("wanda", "patient/*.cruds", sees="w", at=at)
     uuid = "5a2e3f60-9d7c-4b07-8f6e-1c2d3e4f5a6b"
-    for id, status in ((uuid, 201), ("chosen-of-w", 404)):
+    for id, status in ((uuid, 201), ("chosen-chart-w", 404)):
         body = {
             "resourceType": "Observation",
             "id": id,
@@ -103,12 +103,12 @@ def test_a_free_id_is_created_only_where_the_policy_says_so(configured: Configur
     assert wanda("DELETE", f"/Observation/{uuid}").status_code in {200, 204}
     foreign = {
         "resourceType": "Observation",
-        "id": "lab-0-of-b",
+        "id": "lab-0-chart-b",
         "status": "final",
         "code": {"text": "x"},
         "subject": {"reference": "Patient/pat-w"},
     }
-    refused(wanda.send("PUT", "/Observation/lab-0-of-b", foreign), 404)
+    refused(wanda.send("PUT", "/Observation/lab-0-chart-b", foreign), 404)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_compartments_by_the_upstreams_own_path(
     amy = app(keycloak.user_token("amy", "patient/*.rs"), sees="ac", at=at)
     found = ids(amy.get("/Observation?_count=100"))
     assert "Observation/performed-by-anna" in found
-    assert not [name for name in found if name.endswith(("-of-b", "-of-c", "-of-w"))]
+    assert not [name for name in found if name.endswith(("-chart-b", "-chart-c", "-chart-w"))]
     assert set(found) == set(ids(amy.get("/Patient/pat-a/Observation?_count=100")))
-    assert set(ids(amy.get("/Observation?code=2339-0"))) == {f"Observation/lab-{n}-of-a" for n in range(LABS)}
+    assert set(ids(amy.get("/Observation?code=2339-0"))) == {f"Observation/lab-{n}-chart-a" for n in range(LABS)}
     refused(amy.get("/Patient/pat-b/Observation"), 403, "foreign-patient")

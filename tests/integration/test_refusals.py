@@ -43,7 +43,7 @@ def get(target: str, token: str, *lines: str) -> bytes:
     ("target", "status"),
     [
         ("/fhir/Patient/pat-a", 200),
-        ("/fhir/Patient/pat%2Da", 200),
+        ("/fhir/Patient/pat%2Da", 400),
         ("/fhir/Patient/pat-a?", 200),
         ("/fhir/Patient%2Fpat-a", 400),
         ("/fhir/Patient%2fpat-a", 400),
@@ -68,8 +68,8 @@ def get(target: str, token: str, *lines: str) -> bytes:
         ("/fhir/Patient/" + "a" * 65, 400),
         ("http://elsewhere.example/fhir/Patient/pat-a", 400),
         ("/fhir/Nonsense/1", 404),
-        ("/fhir/patient/pat-a", 404),
-        ("/fhir/PATIENT", 404),
+        ("/fhir/patient/pat-a", 400),
+        ("/fhir/PATIENT", 400),
         ("/fhir/Patient/pat-a/nonsense", 404),
         ("/fhir/Patient/pat-a/_history/1/2", 404),
         ("/fhir/Bundle/../Patient", 400),
@@ -85,7 +85,7 @@ def get(target: str, token: str, *lines: str) -> bytes:
         ("/fhir/Patient/$nonsense", 403),
         ("/fhir/$export", 403),
         ("/fhir/Patient?_getpages=1", 400),
-        ("/fhir/Observation?" + "&".join(f"code={n}" for n in range(1001)), 400),
+        ("/fhir/Observation?" + "&".join(["code=1"] * 1001), 400),
         ("/fhir/Observation?code=" + "x" * 8200, 414),
         ("/fhir/Patient/pat-a?access_token=x", 400),
         ("/fhir/Observation?access_token=x", 400),
@@ -129,8 +129,8 @@ def test_headers(gateway: Gateway, token: str, lines: tuple[str, ...], status: i
 
 
 def test_the_upstream_still_has_what_an_override_asked_to_delete(gateway: Gateway, token: str, as_service: MakeApp) -> None:
-    raw(gateway, get("/fhir/Observation/lab-0-of-a", token, "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE"))
-    assert as_service("system/*.rs").get("/Observation/lab-0-of-a").status_code == 200
+    raw(gateway, get("/fhir/Observation/lab-0-chart-a", token, "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE"))
+    assert as_service("system/*.rs").get("/Observation/lab-0-chart-a").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,7 @@ def test_the_upstream_still_has_what_an_override_asked_to_delete(gateway: Gatewa
         ("TRACE", "/Patient/pat-a", 405),
         ("CONNECT", "/Patient/pat-a", 405),
         ("PROPFIND", "/Patient/pat-a", 405),
+        ("MKCOL", "/Patient/pat-a", 405),
         ("NONSENSE", "/Patient/pat-a", 405),
         ("PUT", "/metadata", 405),
         ("DELETE", "/metadata", 405),
@@ -158,7 +159,7 @@ def test_a_method_outside_the_grammar_is_405_with_allow(amy: App, method: str, t
     ("authorization", "status", "error"),
     [
         (None, 401, None),
-        ("Basic eDp5", 401, None),
+        ("Basic eDp5", 401, "invalid_token"),
         ("Bearer", 401, "invalid_"),
         ("Bearer nonsense", 401, "invalid_token"),
         ("Bearer a.b.c", 401, "invalid_token"),
@@ -233,7 +234,7 @@ def test_any_bytes_get_an_answer_or_a_closed_door(gateway: Gateway, request_line
 
 def test_a_refusal_never_says_what_was_asked(amy: App) -> None:
     secret = f"secret-{uuid.uuid4()}"
-    for target in (f"/Observation?code={secret}&nonsense={secret}", f"/Patient/{secret}", f"/{secret}", f"/Patient?name:{secret}=1"):
+    for target in (f"/Observation?code={secret}&nonsense={secret}", f"/Patient/{secret}", f"/{secret}", f"/Patient?name:exact={secret}"):
         answer = amy.get(target)
         if answer.status_code != 200:
             assert secret not in answer.text, target
@@ -243,4 +244,4 @@ def test_every_refusal_has_a_request_id(amy: App, gateway: Gateway) -> None:
     answer = amy.get("/Patient/pat-b")
     request_id = answer.headers["x-request-id"]
     assert request_id in answer.text
-    assert any(event["request_id"] == request_id for event in gateway.events())
+    assert len(gateway.events_of(request_id)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -13,15 +14,15 @@ from tests.integration.servers.gateway import Gateway
 from tests.integration.servers.hapi import Hapi
 from tests.integration.servers.realm import LAB
 
-LABORATORY = {f"Observation/lab-{n}-of-a" for n in range(LABS)}
-VITAL = {f"Observation/vital-{n}-of-a" for n in range(VITALS)}
+LABORATORY = {f"Observation/lab-{n}-chart-a" for n in range(LABS)}
+VITAL = {f"Observation/vital-{n}-chart-a" for n in range(VITALS)}
 OBSERVATIONS = LABORATORY | VITAL
 LAB_SCOPE = f"patient/Observation.rs?category={LAB}"
 
 
 def post(app: App, target: str, query: str) -> httpx.Response:
     """The same search as a form."""
-    return app("POST", f"{target}/_search", content=query, headers={"content-type": FORM})
+    return app("POST", f"{target}/_search", content=quote(query, safe="=&:,|/"), headers={"content-type": FORM})
 
 
 @pytest.fixture
@@ -40,16 +41,16 @@ def amy(as_user: MakeApp) -> App:
         ("patient=pat-a,pat-b", OBSERVATIONS),  # intersected: what remains is her own
         ("code=8867-4", VITAL),
         ("code=http://loinc.org|2339-0", LABORATORY),
-        ("category=laboratory&status=final", {f"Observation/lab-{n}-of-a" for n in (0, 2, 4, 6)}),
-        ("category=laboratory,vital-signs&status=amended", {"Observation/vital-2-of-a"}),
+        ("category=laboratory&status=final", {f"Observation/lab-{n}-chart-a" for n in (0, 2, 4, 6)}),
+        ("category=laboratory,vital-signs&status=amended", {"Observation/vital-2-chart-a"}),
         ("date=ge2024-02-01", VITAL),
-        ("date=ge2024-01-03&date=lt2024-01-06", {f"Observation/lab-{n}-of-a" for n in (2, 3, 4)}),
-        ("value-quantity=gt76", {f"Observation/lab-{n}-of-a" for n in (4, 5, 6)}),
+        ("date=ge2024-01-03&date=lt2024-01-06", {f"Observation/lab-{n}-chart-a" for n in (2, 3, 4)}),
+        ("value-quantity=gt76", {f"Observation/lab-{n}-chart-a" for n in (4, 5, 6)}),
         ("code:not=8867-4", LABORATORY),
         ("performer:missing=true", VITAL),
-        ("encounter=encounter-of-a&status=preliminary", {f"Observation/lab-{n}-of-a" for n in (1, 3, 5)}),
-        ("_id=lab-1-of-a,lab-1-of-b", {"Observation/lab-1-of-a"}),
-        ("_id=lab-1-of-b", set()),
+        ("encounter=encounter-chart-a&status=preliminary", {f"Observation/lab-{n}-chart-a" for n in (1, 3, 5)}),
+        ("_id=lab-1-chart-a,lab-1-chart-b", {"Observation/lab-1-chart-a"}),
+        ("_id=lab-1-chart-b", set()),
         ("code=nothing", set()),
     ],
 )
@@ -93,20 +94,20 @@ def test_an_explicit_search_for_another_patient_is_refused(amy: App, query: str)
         ("/Patient?_id=pat-a", {"Patient/pat-a"}),
         ("/Patient?_id=pat-a,pat-b", {"Patient/pat-a"}),
         ("/Patient?name=canary", {"Patient/pat-a"}),
-        ("/Condition", {"Condition/condition-of-a"}),
-        ("/Encounter", {"Encounter/encounter-of-a"}),
-        ("/AllergyIntolerance", {"AllergyIntolerance/allergy-of-a"}),
-        ("/MedicationRequest?status=active", {"MedicationRequest/medication-of-a"}),
-        ("/RelatedPerson", {"RelatedPerson/relative-of-a"}),
-        ("/Device", {"Device/device-of-a"}),
+        ("/Condition", {"Condition/condition-chart-a"}),
+        ("/Encounter", {"Encounter/encounter-chart-a"}),
+        ("/AllergyIntolerance", {"AllergyIntolerance/allergy-chart-a"}),
+        ("/MedicationRequest?status=active", {"MedicationRequest/medication-chart-a"}),
+        ("/RelatedPerson", {"RelatedPerson/relative-chart-a"}),
+        ("/Device", {"Device/device-chart-a"}),
         ("/Group", set()),
         ("/Practitioner", {"Practitioner/prac-1", "Practitioner/prac-2"}),
         ("/Medication", {"Medication/med-1"}),
         ("/Patient/pat-a/Observation", OBSERVATIONS),
         ("/Patient/pat-a/Observation?code=8867-4", VITAL),
-        ("/Patient/pat-a/Condition", {"Condition/condition-of-a"}),
-        ("/Encounter/encounter-of-a/Observation", LABORATORY),
-        ("/Practitioner/prac-1/Encounter", {"Encounter/encounter-of-a"}),
+        ("/Patient/pat-a/Condition", {"Condition/condition-chart-a"}),
+        ("/Encounter/encounter-chart-a/Observation", LABORATORY),
+        ("/Practitioner/prac-1/Encounter", {"Encounter/encounter-chart-a"}),
     ],
 )
 def test_searches_of_types_and_compartments(amy: App, target: str, expected: set[str]) -> None:
@@ -120,7 +121,7 @@ def test_another_patients_compartment_is_refused(amy: App, target: str) -> None:
 
 def test_a_foreign_encounters_compartment_holds_nothing(amy: App) -> None:
     """Whether that encounter exists, and whose it is, is not told."""
-    for encounter in ("encounter-of-b", "never-was"):
+    for encounter in ("encounter-chart-b", "never-was"):
         assert ids(amy.get(f"/Encounter/{encounter}/Observation")) == []
 
 
@@ -130,9 +131,9 @@ def test_the_compartment_search_by_post(amy: App) -> None:
 
 
 def test_parameters_of_query_and_form_are_one_search(amy: App) -> None:
-    assert set(ids(post(amy, "/Observation", "status=amended"))) == {"Observation/vital-2-of-a"}
+    assert set(ids(post(amy, "/Observation", "status=amended"))) == {"Observation/vital-2-chart-a"}
     both = amy("POST", "/Observation/_search?status=final", content="code=8867-4", headers={"content-type": FORM})
-    assert set(ids(both)) == {"Observation/vital-0-of-a", "Observation/vital-1-of-a"}
+    assert set(ids(both)) == {"Observation/vital-0-chart-a", "Observation/vital-1-chart-a"}
     smuggled = amy("POST", "/Observation/_search?patient=pat-a", content="patient=pat-b", headers={"content-type": FORM})
     refused(smuggled, 403, "foreign-patient")
 
@@ -144,7 +145,10 @@ def test_parameters_of_query_and_form_are_one_search(amy: App) -> None:
         (("patient/Observation.rs?category=laboratory",), LABORATORY),
         (("patient/Observation.rs?category=vital-signs",), VITAL),
         (("patient/Observation.rs?category=laboratory", "patient/Observation.rs?category=vital-signs"), OBSERVATIONS),
-        (("patient/Observation.rs?code=http://loinc.org|8867-4&status=final",), {"Observation/vital-0-of-a", "Observation/vital-1-of-a"}),
+        (
+            ("patient/Observation.rs?code=http://loinc.org|8867-4&status=final",),
+            {"Observation/vital-0-chart-a", "Observation/vital-1-chart-a"},
+        ),
         ((LAB_SCOPE, "patient/Condition.rs"), LABORATORY),
         ((LAB_SCOPE, "patient/Observation.rs"), OBSERVATIONS),
     ],
@@ -166,17 +170,17 @@ def test_a_search_beside_the_scopes_filter_finds_nothing(as_user: MakeApp) -> No
 def test_a_scope_that_says_nothing_about_the_type_opens_nothing(as_user: MakeApp, scope: str) -> None:
     app = as_user("amy", scope)
     refused(app.get("/Observation"), 403, "insufficient-scope")
-    refused(app.get("/Observation/lab-0-of-a"), 403, "insufficient-scope")
+    refused(app.get("/Observation/lab-0-chart-a"), 403, "insufficient-scope")
 
 
 @pytest.mark.parametrize(
     ("query", "included"),
     [
-        ("_include=Observation:encounter", {"Encounter/encounter-of-a"}),
+        ("_include=Observation:encounter", {"Encounter/encounter-chart-a"}),
         ("_include=Observation:performer", {"Practitioner/prac-1"}),
         ("_include=Observation:subject", {"Patient/pat-a"}),
-        ("_include=*", {"Encounter/encounter-of-a", "Practitioner/prac-1", "Patient/pat-a"}),
-        ("_include=Observation:encounter&_include:iterate=Encounter:participant", {"Encounter/encounter-of-a", "Practitioner/prac-1"}),
+        ("_include=*", {"Encounter/encounter-chart-a", "Practitioner/prac-1", "Patient/pat-a"}),
+        ("_include=Observation:encounter&_include:iterate=Encounter:participant", {"Encounter/encounter-chart-a", "Practitioner/prac-1"}),
     ],
 )
 def test_includes_are_served_as_far_as_scopes_read_them(as_user: MakeApp, query: str, included: set[str]) -> None:
@@ -186,9 +190,9 @@ def test_includes_are_served_as_far_as_scopes_read_them(as_user: MakeApp, query:
 
 
 def test_a_reverse_include_brings_nobody_elses_resource(amy: App, as_service: MakeApp) -> None:
-    target = "/Observation?_id=lab-0-of-a&_revinclude=Provenance:target"
-    assert "Provenance/mixed-targets-of-b" in ids(as_service("system/*.rs").get(target))
-    assert set(ids(amy.get(target))) == {"Observation/lab-0-of-a", "Provenance/provenance-of-a"}
+    target = "/Observation?_id=lab-0-chart-a&_revinclude=Provenance:target"
+    assert "Provenance/mixed-targets-chart-b" in ids(as_service("system/*.rs").get(target))
+    assert set(ids(amy.get(target))) == {"Observation/lab-0-chart-a", "Provenance/provenance-chart-a"}
 
 
 def test_an_include_that_is_removed_takes_the_total_along(as_user: MakeApp) -> None:
@@ -231,7 +235,7 @@ def test_what_reaches_outside_or_is_unknown_is_refused_by_name(amy: App, query: 
 
 def test_a_chain_is_followed_without_bounds(as_service: MakeApp) -> None:
     found = ids(as_service("system/*.rs").get("/Observation?subject:Patient.identifier=canary-b-7Q2x&code=2339-0"))
-    assert set(found) == {f"Observation/lab-{n}-of-b" for n in range(LABS)}
+    assert set(found) == {f"Observation/lab-{n}-chart-b" for n in range(LABS)}
 
 
 def test_every_url_in_an_answer_is_in_the_public_base(amy: App, gateway: Gateway, hapi: Hapi) -> None:
@@ -250,4 +254,4 @@ def test_elements_are_as_asked_although_the_check_needs_more(as_user: MakeApp) -
 
 def test_without_a_bound_the_search_is_passed_on(as_service: MakeApp) -> None:
     found = ids(as_service("system/*.rs").get("/Observation?code=8867-4&_count=100"))
-    assert set(found) == {f"Observation/vital-{n}-of-{p}" for p in "abcw" for n in range(VITALS)} | {"Observation/focus-on-anna-of-b"}
+    assert set(found) == {f"Observation/vital-{n}-chart-{p}" for p in "abcw" for n in range(VITALS)} | {"Observation/focus-on-anna-chart-b"}

@@ -189,10 +189,18 @@ def test_keycloak_rotates_its_keys_without_a_restart(
     assert app(old, sees="a", at=gateway).get("/Patient/pat-a").status_code == 200
 
 
-def test_an_issuer_that_cannot_be_asked_gives_503(gateways: StartGateway, settings: dict[str, Any], app: MakeApp) -> None:
+def test_an_issuer_that_is_gone_opens_nothing_new(gateways: StartGateway, settings: dict[str, Any], app: MakeApp) -> None:
+    """Tokens of keys that are known go on for a while; those of others cannot be judged."""
     with serve(ScriptedIssuer()) as gone:
         config = {"issuer": gone.issuer, "audiences": [realm.AUDIENCE], "jwks_uri": gone.jwks_uri}
-        gone.published = []
-    gateway = gateways({**settings, "issuers": [*settings["issuers"], config]})
-    answer = app(mint(gone), at=gateway).get("/Patient/pat-a")
-    refused(answer, 503)
+        at = gateways({**settings, "issuers": [*settings["issuers"], config]})
+        assert app(mint(gone, jti="1"), sees="a", at=at).get("/Patient/pat-a").status_code == 200
+    assert app(mint(gone, jti="2"), sees="a", at=at).get("/Patient/pat-a").status_code == 200
+    assert app(mint(gone, make_key("RS256", "new")), at=at).get("/Patient/pat-a").status_code in {401, 503}
+
+
+def test_an_issuer_that_was_never_there_gives_503(gateways: StartGateway, settings: dict[str, Any], app: MakeApp) -> None:
+    with serve(ScriptedIssuer()) as gone:
+        config = {"issuer": gone.issuer, "audiences": [realm.AUDIENCE], "jwks_uri": gone.jwks_uri}
+    at = gateways({**settings, "issuers": [*settings["issuers"], config]}, ready=503)
+    refused(app(mint(gone), at=at).get("/Patient/pat-a"), 503)

@@ -35,9 +35,9 @@ def wanda(as_user: MakeApp) -> App:
 @pytest.fixture
 def stored(hapi: Hapi) -> Iterator[str]:
     """An Observation of Wanda's that a test may change."""
-    httpx.put(f"{hapi.base}/Observation/stored-of-w", json=observation(id="stored-of-w")).raise_for_status()
-    yield "Observation/stored-of-w"
-    httpx.delete(f"{hapi.base}/Observation/stored-of-w")
+    httpx.put(f"{hapi.base}/Observation/stored-chart-w", json=observation(id="stored-chart-w")).raise_for_status()
+    yield "Observation/stored-chart-w"
+    httpx.delete(f"{hapi.base}/Observation/stored-chart-w")
 
 
 def count(hapi: Hapi) -> int:
@@ -90,11 +90,11 @@ def test_what_does_not_lie_inside_is_not_created(wanda: App, hapi: Hapi, body: d
 def test_a_write_needs_its_own_permission(as_user: MakeApp, stored: str) -> None:
     reader = as_user("wanda", "patient/*.rs", sees="w")
     for method, target, letter in (("POST", "/Observation", "c"), ("PUT", f"/{stored}", "u"), ("DELETE", f"/{stored}", "d")):
-        body = observation() if method == "POST" else observation(id="stored-of-w")
+        body = observation() if method == "POST" else observation(id="stored-chart-w")
         outcome = refused(reader.send(method, target, body), 403, "insufficient-scope")
         assert required_scopes(outcome) == [f"patient/Observation.{letter}"]
     creator = as_user("wanda", "patient/Observation.c")
-    refused(creator.send("PUT", f"/{stored}", observation(id="stored-of-w")), 403, "insufficient-scope")
+    refused(creator.send("PUT", f"/{stored}", observation(id="stored-chart-w")), 403, "insufficient-scope")
     refused(creator("DELETE", f"/{stored}"), 403, "insufficient-scope")
 
 
@@ -115,12 +115,12 @@ def test_with_read_the_representation_comes_back(wanda: App, hapi: Hapi) -> None
 
 
 def test_ones_own_is_updated(wanda: App, gateway: Gateway, stored: str) -> None:
-    answer = wanda.send("PUT", f"/{stored}", observation(id="stored-of-w", status="amended"))
+    answer = wanda.send("PUT", f"/{stored}", observation(id="stored-chart-w", status="amended"))
     assert answer.status_code == 200, answer.text
     assert wanda.get(f"/{stored}").json()["status"] == "amended"
 
 
-@pytest.mark.parametrize("target", ["Observation/lab-0-of-b", "Observation/performed-by-anna", "Observation/focus-on-anna-of-b"])
+@pytest.mark.parametrize("target", ["Observation/lab-0-chart-b", "Observation/performed-by-anna", "Observation/focus-on-anna-chart-b"])
 def test_somebody_elses_is_not_updated_and_looks_absent(wanda: App, hapi: Hapi, target: str) -> None:
     before = httpx.get(f"{hapi.base}/{target}").content
     answer = wanda.send("PUT", f"/{target}", observation(id=target.split("/")[1]))
@@ -139,7 +139,7 @@ def test_ones_own_patient_is_updated_and_no_other(wanda: App, hapi: Hapi) -> Non
 
 @pytest.mark.parametrize("subject", ["Patient/pat-b", "Patient/pat-a", "Patient/never-was"])
 def test_nothing_moves_into_another_chart(wanda: App, hapi: Hapi, stored: str, subject: str) -> None:
-    refused(wanda.send("PUT", f"/{stored}", observation(id="stored-of-w", subject={"reference": subject})), 403)
+    refused(wanda.send("PUT", f"/{stored}", observation(id="stored-chart-w", subject={"reference": subject})), 403)
     assert httpx.get(f"{hapi.base}/{stored}").json()["subject"] == WANDA
 
 
@@ -157,11 +157,11 @@ def test_what_two_charts_share_is_not_written_by_one(as_user: MakeApp, hapi: Hap
 @pytest.mark.parametrize(
     "body",
     [
-        observation(id="other-of-w"),
+        observation(id="other-chart-w"),
         observation(),
-        {**observation(id="stored-of-w"), "resourceType": "Condition"},
-        {**observation(id="stored-of-w"), "resourceType": "Nonsense"},
-        {key: value for key, value in observation(id="stored-of-w").items() if key != "resourceType"},
+        {**observation(id="stored-chart-w"), "resourceType": "Condition"},
+        {**observation(id="stored-chart-w"), "resourceType": "Nonsense"},
+        {key: value for key, value in observation(id="stored-chart-w").items() if key != "resourceType"},
     ],
 )
 def test_path_and_body_must_agree(wanda: App, hapi: Hapi, stored: str, body: dict[str, Any]) -> None:
@@ -179,8 +179,8 @@ def test_the_type_of_a_create_must_be_the_paths(wanda: App, as_service: MakeApp,
 
 def test_a_stale_version_is_a_conflict(wanda: App, stored: str) -> None:
     tag = wanda.get(f"/{stored}").headers["etag"]
-    assert wanda.send("PUT", f"/{stored}", observation(id="stored-of-w", status="amended"), if_match=tag).status_code == 200
-    refused(wanda.send("PUT", f"/{stored}", observation(id="stored-of-w"), if_match=tag), 412)
+    assert wanda.send("PUT", f"/{stored}", observation(id="stored-chart-w", status="amended"), if_match=tag).status_code == 200
+    refused(wanda.send("PUT", f"/{stored}", observation(id="stored-chart-w"), if_match=tag), 412)
     assert wanda.get(f"/{stored}").json()["status"] == "amended"
 
 
@@ -190,10 +190,10 @@ def test_ones_own_is_deleted(wanda: App, hapi: Hapi, stored: str) -> None:
     assert httpx.get(f"{hapi.base}/{stored}").status_code == 410
     refused(wanda.get(f"/{stored}"), 404)
     refused(wanda("DELETE", f"/{stored}"), 404)
-    refused(wanda.send("PUT", f"/{stored}", observation(id="stored-of-w")), 404)
+    refused(wanda.send("PUT", f"/{stored}", observation(id="stored-chart-w")), 404)
 
 
-@pytest.mark.parametrize("target", ["Observation/lab-0-of-b", "Patient/pat-b", "Condition/identifier-of-b", "Observation/never-was"])
+@pytest.mark.parametrize("target", ["Observation/lab-0-chart-b", "Patient/pat-b", "Condition/identifier-chart-b", "Observation/never-was"])
 def test_nobody_elses_is_deleted(wanda: App, hapi: Hapi, target: str) -> None:
     refused(wanda("DELETE", f"/{target}"), 404)
     assert httpx.get(f"{hapi.base}/{target}").status_code == (404 if "never" in target else 200)
@@ -214,13 +214,13 @@ def test_no_parameter_steers_a_write(wanda: App, as_service: MakeApp, stored: st
 
 def test_a_service_writes_anywhere(as_service: MakeApp, as_user: MakeApp, hapi: Hapi) -> None:
     app = as_service("system/*.cruds")
-    body = lab("a", 0) | {"id": "extra-of-a"}
-    assert app.send("PUT", "/Observation/extra-of-a", body).status_code == 201
-    assert app.send("PUT", "/Observation/extra-of-a", {**body, "status": "amended"}).status_code == 200
-    assert as_user("amy", "patient/*.rs", sees="a").get("/Observation/extra-of-a").json()["status"] == "amended"
-    assert app("DELETE", "/Observation/extra-of-a").status_code in {200, 204}
-    refused(as_service("system/*.rs").send("PUT", "/Observation/extra-of-a", body), 403, "insufficient-scope")
-    assert httpx.get(f"{hapi.base}/Observation/extra-of-a").status_code == 410
+    body = lab("a", 0) | {"id": "extra-chart-a"}
+    assert app.send("PUT", "/Observation/extra-chart-a", body).status_code == 201
+    assert app.send("PUT", "/Observation/extra-chart-a", {**body, "status": "amended"}).status_code == 200
+    assert as_user("amy", "patient/*.rs", sees="a").get("/Observation/extra-chart-a").json()["status"] == "amended"
+    assert app("DELETE", "/Observation/extra-chart-a").status_code in {200, 204}
+    refused(as_service("system/*.rs").send("PUT", "/Observation/extra-chart-a", body), 403, "insufficient-scope")
+    assert httpx.get(f"{hapi.base}/Observation/extra-chart-a").status_code == 410
 
 
 @pytest.mark.parametrize("type", ["SearchParameter", "Subscription", "StructureDefinition", "ConceptMap"])
@@ -259,7 +259,7 @@ def test_a_body_that_cannot_be_judged_is_refused(wanda: App, hapi: Hapi, content
         ("POST", "/Observation", {"if-none-exist": "code=x"}),
         ("PUT", "/Observation?code=x", {}),
         ("DELETE", "/Observation?code=x", {}),
-        ("PATCH", "/Observation/lab-0-of-w", {}),
+        ("PATCH", "/Observation/lab-0-chart-w", {}),
         ("POST", "/", {}),
     ],
 )
@@ -267,7 +267,7 @@ def test_what_is_not_judged_yet_is_refused_and_not_passed(
     wanda: App, as_service: MakeApp, hapi: Hapi, method: str, target: str, headers: dict[str, str]
 ) -> None:
     before = count(hapi)
-    body = {"resourceType": "Bundle", "type": "batch", "entry": []} if target == "/" else observation(id="lab-0-of-w")
+    body = {"resourceType": "Bundle", "type": "batch", "entry": []} if target == "/" else observation(id="lab-0-chart-w")
     for app in (wanda, as_service("system/*.cruds")):
         answer = app.send(method, target, body, **headers)
         assert 400 <= answer.status_code < 600

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,14 @@ class Gateway:
 
     def events(self) -> list[dict[str, Any]]:
         """The decision log so far."""
-        return [json.loads(line) for line in self.running.output().splitlines()]
+        return [json.loads(line) for line in self.running.output().splitlines(keepends=True) if line.endswith("\n")]
+
+    def events_of(self, request_id: str, seconds: float = 10) -> list[dict[str, Any]]:
+        """The lines of one request; they are written once its answer is complete, so perhaps a moment after it was read."""
+        deadline = time.monotonic() + seconds
+        while not (found := [event for event in self.events() if event["request_id"] == request_id]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
 
     def messages(self) -> str:
         """Everything but the decision log: what it wrote to standard error."""
@@ -49,8 +57,8 @@ def messages_of(running: Running) -> Path:
     return running.log.with_suffix(".messages")
 
 
-def start_gateway(work: Path, settings: Mapping[str, Any], *, path: str = "/fhir") -> Gateway:
-    """Writes ``settings``, with free ports under ``server``, to ``work/gateway.yaml`` and waits until ``/readyz`` says 200."""
+def start_gateway(work: Path, settings: Mapping[str, Any], *, path: str = "/fhir", ready: int = 200) -> Gateway:
+    """Writes ``settings``, with free ports under ``server``, to ``work/gateway.yaml`` and waits until ``/readyz`` says ``ready``."""
     work.mkdir(parents=True, exist_ok=True)
     listen, management = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     server = {"listen": listen, "public_url": f"http://{listen}{path}", "management": management, **settings.get("server", {})}
@@ -59,7 +67,7 @@ def start_gateway(work: Path, settings: Mapping[str, Any], *, path: str = "/fhir
     with (log := work / "gateway.log").with_suffix(".messages").open("wb") as messages:
         running = start([COMMAND, "serve", "--config", config], log=log, errors=messages, env=_environment())
     gateway = Gateway(server["public_url"], f"http://{management}", config, running)
-    running.wait_until(lambda: answers(f"{gateway.management}/readyz"), 60)
+    running.wait_until(lambda: answers(f"{gateway.management}/readyz", ready), 60)
     return gateway
 
 
