@@ -126,17 +126,20 @@ async def _setting(arguments: argparse.Namespace) -> _Setting:
 
 
 async def _configured(arguments: argparse.Namespace) -> _Setting:
-    from smart_gateway.settings.building import build_snapshot  # noqa: PLC0415  # heavy: only with --config
+    from smart_gateway.settings.building import build  # noqa: PLC0415  # heavy: only with --config
     from smart_gateway.settings.loading import load_settings  # noqa: PLC0415
 
-    snapshot = build_snapshot(load_settings(arguments.config))
-    if arguments.token is None:
-        principal = _invented(arguments, snapshot.policy.bases)
-    else:
-        try:
+    built = build(load_settings(arguments.config))
+    snapshot = built.snapshot
+    try:
+        if arguments.token is None:
+            principal = _invented(arguments, snapshot.policy.bases)
+        else:
             principal = await snapshot.verifier.verify(arguments.token, time.time())
-        except DependencyUnavailable as error:
-            raise SmartGatewayError(f"the token cannot be verified: {error}") from error
+    except DependencyUnavailable as error:
+        raise SmartGatewayError(f"the token cannot be verified: {error}") from error
+    finally:
+        await built.aclose()
     return _Setting(snapshot.policy, snapshot.limits, principal)
 
 
