@@ -7,19 +7,33 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from urllib.parse import urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import NetworkError, PoolTimeoutError, PyreqwestError, ReadError, RequestTimeoutError
-from pyreqwest.request import RequestBuilder
-from pyreqwest.response import Response
+from aiohttp import (
+    ClientConnectionError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    HttpVersion10,
+    HttpVersion11,
+    TCPConnector,
+)
 from starlette.types import Message, Receive, Scope, Send
+from yarl import URL
 
 from smart_gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from smart_gateway.gateway.departure import ClientGone
 
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"})
+_HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_CONTROLS = bytes(byte for byte in range(0x20) if byte != 0x09) + b"\x7f"
+_VERSIONS = frozenset({HttpVersion10, HttpVersion11})
+_OWN_AGENT = ("user-agent", "smart-gateway")
+# Headers that the library would add by itself.
+_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_CHUNK = 256 * 1024  # bytes that the client reads ahead of us
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +50,7 @@ class Upstream:
     """Proxies to the FHIR server at ``url``; the public base path in front of each request's path becomes the path of ``url``.
 
     No redirects, no cookies, no proxies from the environment, no decompression. Raises UpstreamUnavailable, UpstreamTimeout and
-    UpstreamError into the calling app. Safe to use from one event loop; ``aclose`` when done.
+    UpstreamError into the calling app. Belongs to the event loop of its first request; ``aclose`` when done.
     """
 
     def __init__(self, url: str, public_path: str, patience: Patience | None = None) -> None:
@@ -44,7 +58,7 @@ class Upstream:
         self._public_path = public_path.rstrip("/")
         self._host = urlsplit(url).netloc.rpartition("@")[2]
         self._patience = patience or Patience()
-        self._client = _build(self._patience)
+        self._pool: _Pool | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -57,7 +71,9 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        await self._client.close()
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.session.close()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -73,72 +89,89 @@ class Upstream:
         first = await receive()
         if first["type"] == "http.disconnect":
             raise ClientGone
-        request = self._request(scope)
         if not first.get("more_body", False):
-            await self._exchange(request.body_bytes(first["body"]) if first.get("body") else request, send)
+            await self._exchange(scope, first.get("body") or None, send)
             return
         upload = _Upload(first, receive, _declared_length(scope["headers"]))
         try:
-            await self._exchange(request.body_stream(upload), send)
-        finally:
-            # The client library goes on reading a body after its request was cancelled; a half-sent write must not become whole.
-            upload.stopped = True
+            await self._exchange(scope, upload, send)
+        except UpstreamError:
+            if upload.fault is not None:
+                raise upload.fault from None
+            raise
 
-    def _request(self, scope: Scope) -> RequestBuilder:
+    async def _exchange(self, scope: Scope, body: bytes | _Upload | None, send: Send) -> None:
+        if self._pool is None:
+            self._pool = _Pool(_session(self._patience))
         path: str = scope["raw_path"].decode("ascii").removeprefix(self._public_path)
         query: str = scope["query_string"].decode("ascii")
-        request = self._client.request(scope["method"], f"{self._base}{path}?{query}" if query else self._base + path)
-        # The library holds back an answer's head until this much of its body has come; 0: not at all.
-        return request.headers(_headers_to_send(scope, self._host)).streamed_read_buffer_limit(0)
+        target = URL(f"{self._base}{path}?{query}" if query else self._base + path, encoded=True)
+        headers = _headers_to_send(scope["headers"], self._host)
+        pool = self._pool
+        async with pool as session:
+            try:
+                async with session.request(scope["method"], target, data=body, headers=headers, allow_redirects=False) as response:
+                    await _pass_on(response, send)
+            except _Doubtful as doubt:
+                pool.leave()
+                if self._pool is pool:
+                    self._pool = None
+                raise UpstreamError("The FHIR server framed its answer in a way that can be read twice.") from doubt
+            except (ClientError, TimeoutError, ValueError) as error:
+                raise _refusal(error) from error
 
-    async def _exchange(self, request: RequestBuilder, send: Send) -> None:
-        try:
-            async with request.build_streamed() as response:
-                headers = self._headers(response)
-                await send({"type": "http.response.start", "status": response.status, "headers": headers})
-                reader, left, more = response.body_reader, _declared_length(headers), True
-                while more:
-                    chunk = await reader.read_chunk()
-                    if left is not None and chunk is not None:
-                        left -= len(chunk)
-                    more = chunk is not None and left != 0
-                    await send({"type": "http.response.body", "body": bytes(chunk or b""), "more_body": more})
-        except PyreqwestError as error:
-            raise _refusal(error) from error
 
-    def _headers(self, response: Response) -> list[tuple[bytes, bytes]]:
-        """The answer's end-to-end headers. Raises UpstreamError where its framing can be read in two ways. Spec: RFC 9112 6.3."""
-        try:
-            headers = response.headers.items()
-            framing = [(name, value) for name, value in headers if name in {"content-length", "transfer-encoding"}]
-            passed = [(name.encode(), value.encode()) for name, value in headers if name not in _HOP_BY_HOP]
-        except ValueError as error:
-            raise self._poisoned("The FHIR server sent a header that is not ASCII.") from error
-        if len(framing) > 1 or any(not _is_plain(name, value) for name, value in framing):
-            raise self._poisoned("The FHIR server framed its answer in a way that can be read twice.")
-        return passed
+class _Doubtful(Exception):
+    """An answer can be read in two ways, so nothing that follows on its connection can be trusted."""
 
-    def _poisoned(self, text: str) -> UpstreamError:
-        """Whatever follows on that connection cannot be trusted: no connection of this pool is used again."""
-        self._client = _build(self._patience)
-        return UpstreamError(text)
+
+class _Pool:
+    """The connections of one session, counted by use: one that has been left behind closes when nobody uses it any more."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self.session = session
+        self._users = 0
+        self._left = False
+
+    def leave(self) -> None:
+        """None of its connections is to be used again."""
+        self._left = True
+
+    async def __aenter__(self) -> ClientSession:
+        self._users += 1
+        return self.session
+
+    async def __aexit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._left and not self._users:
+            await self.session.close()
 
 
 class _Upload(AsyncIterator[bytes]):
-    """A request body on its way: checks that it is as long as was said, and ends with an error when the client leaves."""
+    """A request body on its way: checks that it is as long as was said, and ends with an error when the client leaves.
+
+    ``fault`` is that error: the library passes on another one.
+    """
 
     def __init__(self, first: Message, receive: Receive, length: int | None) -> None:
         self._next: Message | None = first
         self._receive = receive
         self._left = length
         self._ended = False
-        self.stopped = False
+        self.fault: Exception | None = None
 
     async def __anext__(self) -> bytes:
         if self._ended:
             raise StopAsyncIteration
+        try:
+            return await self._chunk()
+        except Exception as error:
+            self.fault = error
+            raise
+
+    async def _chunk(self) -> bytes:
         message, self._next = self._next or await self._receive(), None
-        if self.stopped or message["type"] == "http.disconnect":
+        if message["type"] == "http.disconnect":
             raise ClientGone
         chunk: bytes = message.get("body", b"")
         self._ended = not message.get("more_body", False)
@@ -149,50 +182,70 @@ class _Upload(AsyncIterator[bytes]):
         return chunk
 
 
-def _build(patience: Patience) -> Client:
-    return (
-        ClientBuilder()
-        .no_proxy()
-        .follow_redirects(False)
-        .referer(False)
-        .gzip(False)
-        .brotli(False)
-        .zstd(False)
-        .deflate(False)
-        .http1_only()
-        .connect_timeout(timedelta(seconds=patience.connect))
-        .read_timeout(timedelta(seconds=patience.read))
-        .pool_idle_timeout(timedelta(seconds=patience.idle))
-        .build()
+def _session(patience: Patience) -> ClientSession:
+    return ClientSession(
+        connector=TCPConnector(limit=0, keepalive_timeout=patience.idle),
+        timeout=ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.read),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=_ADDED,
+        trust_env=False,
+        read_bufsize=_CHUNK,
     )
 
 
-def _headers_to_send(scope: Scope, host: str) -> list[tuple[str, str]]:
-    """The headers of ``scope``, with the upstream's own Host and an explicit ``User-Agent`` and ``Accept``: the library adds none."""
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    sent = [(name.decode("ascii"), value.decode("ascii")) for name, value in headers if name != b"host"]
-    names = {name for name, _ in sent}
-    return [("host", host), *sent, *((name, value) for name, value in _DEFAULTS if name not in names)]
+async def _pass_on(response: ClientResponse, send: Send) -> None:
+    """The answer as ASGI messages; the last part of one whose length is known is also its end."""
+    headers = _judged_headers(response)
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    content, left, more = response.content, _declared_length(headers), True
+    while more:
+        chunk = await content.readany()
+        if left is not None:
+            left -= len(chunk)
+        more = bool(chunk) and left != 0
+        await send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 
-_DEFAULTS = (("user-agent", "smart-gateway"), ("accept", "*/*"))
+def _judged_headers(response: ClientResponse) -> list[tuple[bytes, bytes]]:
+    """The end-to-end headers, names in lower case. Raises _Doubtful where the answer can be read in two ways.
+
+    Spec: RFC 9112 sections 2.3, 5.5 and 6.3.
+    """
+    headers = [(name.lower(), value) for name, value in response.raw_headers]
+    framing = [header for header in headers if header[0] in _FRAMING]
+    values = b"".join([value for _, value in headers])
+    plain = response.version in _VERSIONS and 200 <= response.status < 600 and len(framing) <= 1 and all(map(_is_plain, framing))
+    if not plain or values.translate(None, _CONTROLS) != values:
+        raise _Doubtful
+    return [header for header in headers if header[0] not in _HOP_BY_HOP]
+
+
+def _is_plain(header: tuple[bytes, bytes]) -> bool:
+    name, value = header
+    return value.isdigit() if name == b"content-length" else value.lower() == b"chunked"
+
+
+def _headers_to_send(headers: Iterable[tuple[bytes, bytes]], host: str) -> list[tuple[str, str]]:
+    """``headers`` with the upstream's own Host, and an agent where the client names none."""
+    sent = [("host", host)]
+    agent = False
+    for name, value in headers:
+        if name != b"host":
+            sent.append((name.decode("ascii"), value.decode("ascii")))
+            agent = agent or name == b"user-agent"
+    return sent if agent else [*sent, _OWN_AGENT]
 
 
 def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
     return next((int(value) for name, value in headers if name == b"content-length"), None)
 
 
-def _is_plain(name: str, value: str) -> bool:
-    return value.isascii() and value.isdigit() if name == "content-length" else value.lower() == "chunked"
-
-
-def _refusal(error: PyreqwestError) -> UpstreamError:
+def _refusal(error: Exception) -> UpstreamError:
     match error:
-        case PoolTimeoutError():
-            return UpstreamUnavailable("The FHIR server is busy.")
-        case RequestTimeoutError():
+        case TimeoutError():
             return UpstreamTimeout("The FHIR server did not answer in time.")
-        case NetworkError() if not isinstance(error, ReadError):
+        case ClientConnectionError():
             return UpstreamUnavailable("The FHIR server cannot be reached.")
         case _:
             return UpstreamError("The FHIR server's answer cannot be read.")

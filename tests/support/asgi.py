@@ -202,7 +202,9 @@ def snapshot(policy: Policy = DEFAULT, **choices: Any) -> Snapshot:
 class Front:
     """A gateway in front of ``app``, and a client of it. ``scope`` makes the token ``t`` of patient 123."""
 
-    def __init__(self, app: App, scope: str | None = None, *, policy: Policy = DEFAULT, claims: Mapping[str, Any] | None = None, **choices: Any) -> None:
+    def __init__(
+        self, app: App, scope: str | None = None, *, policy: Policy = DEFAULT, claims: Mapping[str, Any] | None = None, **choices: Any
+    ) -> None:
         self.log = MemoryLog()
         principals = {"t": principal(scope, **(claims or {}))} if scope is not None else {}
         choices.setdefault("verifier", FakeVerifier(principals))
@@ -298,9 +300,7 @@ def observation(id: str = "o1", patient: str = "123", **members: Any) -> dict[st
 
 def searchset(*resources: Mapping[str, Any], **members: Any) -> dict[str, Any]:
     """A searchset of matches."""
-    entries = [
-        {"fullUrl": f"{UPSTREAM}/{r['resourceType']}/{r['id']}", "resource": r, "search": {"mode": "match"}} for r in resources
-    ]
+    entries = [{"fullUrl": f"{UPSTREAM}/{r['resourceType']}/{r['id']}", "resource": r, "search": {"mode": "match"}} for r in resources]
     return {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries, **members}
 
 
