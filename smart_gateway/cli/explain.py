@@ -82,7 +82,7 @@ def explain(method: str, target: str, headers: list[tuple[bytes, bytes]], body: 
     try:
         path, _, query = target.partition("?")
         parser = RequestParser(setting.policy.vocabulary, "", setting.limits)
-        request = parser.parse(method, path.encode(), query.encode(), headers)
+        request = parser.parse(method, _bytes(path), _bytes(query), headers)
         access = Access(setting.principal, setting.policy)
         decision, request = _decide(request, body, access, setting.limits)
         return explain_decision(request, _judge_body(decision, request, body, access, setting.limits))
@@ -159,11 +159,16 @@ def _invented(arguments: argparse.Namespace, bases: Bases) -> Principal:
 def _headers(given: list[str], method: str, body: bytes | None) -> list[tuple[bytes, bytes]]:
     """``--header`` lines; a body without its own Content-Type is a form for a search and a resource otherwise."""
     pairs = [line.partition(":") for line in given]
-    headers = [(name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")) for name, _, value in pairs]
+    headers = [(_bytes(name.strip().lower()), _bytes(value.strip())) for name, _, value in pairs]
     if body is not None and not any(name == b"content-type" for name, _ in headers):
         form = method.upper() == "POST" and not body.lstrip().startswith((b"{", b"["))
         headers.append((b"content-type", b"application/x-www-form-urlencoded" if form else b"application/fhir+json"))
     return headers
+
+
+def _bytes(text: str) -> bytes:
+    """What stands on the command line as bytes, for the parser to judge: also what is no Unicode text."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _print(shown: Mapping[str, Any], format: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from smart_gateway.errors import RequestError
@@ -9,7 +11,7 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.policy.plan import CheckSearchset, Permit
 from tests.support.deciding import decide, denied, permitted, policy, sent
 
-CLINICIAN = {"fhir_user": "Practitioner/p", "patient": None}
+CLINICIAN: dict[str, Any] = {"fhir_user": "Practitioner/p", "patient": None}
 
 
 def exact(target: str, scope: str) -> bool:
