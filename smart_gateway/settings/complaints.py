@@ -95,15 +95,11 @@ def _describe(detail: ErrorDetails, node: Node) -> tuple[str, str | None]:
         case "greater_than_equal":
             return f"must be at least {context['ge']}", None
         case "less_than_equal":
-            return f"must be at most {_bound(context['le'])}", None
+            return f"must be at most {context['le']}", None
         case _ if kind in _TEXTS:
             return f"{_TEXTS[kind]}, not {_KINDS.get(type(node.content), 'this')}", None
         case _:  # our own validators: their sentences are for people
             return detail["msg"], None
-
-
-def _bound(limit: object) -> str:
-    return f"{limit:g}s" if isinstance(limit, float) else str(limit)
 
 
 def _one_of(expected: str, node: Node) -> tuple[str, str | None]:

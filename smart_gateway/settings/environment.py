@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from smart_gateway.settings.document import read_value
 from smart_gateway.settings.findings import Finding, KeyPath, Place, spell_key
@@ -22,15 +23,23 @@ class Override:
     value: str
 
 
-def variables(environment: Mapping[str, str], root: Node) -> tuple[Override, ...]:
-    """The variables that stand for keys, outer levels first. Those that a ``from_env`` of the file names are secrets, not keys."""
-    named = {node.content for path, node in root.walk() if path and path[-1] == "from_env"}
+def variables(environment: Mapping[str, str], root: Node, given: Sequence[Override]) -> tuple[Override, ...]:
+    """The variables that stand for keys, outer levels first. Those that a ``from_env`` names, in the file ``root``, another variable
+    or the options ``given``, are secrets and no keys."""
     found = [
         Override(Place(f"${name}"), tuple(part.lower() for part in name.removeprefix(PREFIX).split("__")), value)
         for name, value in environment.items()
-        if name.startswith(PREFIX) and name not in RESERVED and name not in named
+        if name.startswith(PREFIX) and name not in RESERVED
     ]
-    return tuple(sorted(found, key=lambda override: (len(override.parts), override.place.source)))
+    written = [read_value(override.value, "").root for override in (*found, *given) if "from_env" in override.value]
+    named = {f"${name}" for tree in (root, *written) if tree is not None for name in _secret_names(tree)}
+    direct = {f"${override.value}" for override in found if override.parts[-1] == "from_env"}
+    kept = (override for override in found if override.place.source not in named | direct)
+    return tuple(sorted(kept, key=lambda override: (len(override.parts), override.place.source)))
+
+
+def _secret_names(root: Node) -> Iterator[str]:
+    return (node.content for path, node in root.walk() if path and path[-1] == "from_env" and isinstance(node.content, str))
 
 
 def options(given: Sequence[str]) -> tuple[Override, ...]:
@@ -45,8 +54,8 @@ def overlay(root: Node, override: Override) -> tuple[Finding, ...]:
     if document.root is None:
         return document.findings or (Finding(override.place, spell_key(override.parts), "has no value"),)
     node, path = root, KeyPath()
-    for part in override.parts[:-1]:
-        below = _descend(node, part, override)
+    for part, following in pairwise(override.parts):
+        below = _descend(node, part, following, override)
         if below is None:
             return (Finding(override.place, spell_key(override.parts), f"{spell_key(path) or 'the file'} has no level below it here"),)
         node, path = below, (*path, part)
@@ -55,11 +64,11 @@ def overlay(root: Node, override: Override) -> tuple[Finding, ...]:
     return document.findings
 
 
-def _descend(node: Node, part: str, override: Override) -> Node | None:
-    """The level ``part`` below ``node``, made when it is not there."""
+def _descend(node: Node, part: str, following: str, override: Override) -> Node | None:
+    """The level ``part`` below ``node``; when it is not there, a new one, a list where ``following`` is a number."""
     known = _spelling(node, part)
     below = node.child(int(part) if isinstance(node.content, list) and part.isdecimal() else known)
-    if below is None and _assign(node, part, Node(override.place, {}), override):
+    if below is None and _assign(node, part, Node(override.place, [] if following.isdecimal() else {}), override):
         below = node.child(int(part) if isinstance(node.content, list) else known)
     return below if below is not None and isinstance(below.content, (dict, list)) else None
 

@@ -137,7 +137,8 @@ class _Reading:
 
     def overlay(self, root: Node, directory: Path, given: Sequence[str]) -> None:
         """Variables over the file, options over both; the policy's file is read in before those that reach into it."""
-        overrides = (*variables(self.environment, root), *options(given))
+        chosen = options(given)
+        overrides = (*variables(self.environment, root, chosen), *chosen)
         for override in (found for found in overrides if found.parts == ("policy",)):
             self.findings.extend(overlay(root, override))
         self._include_policy(root, directory)

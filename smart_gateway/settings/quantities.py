@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]{1,9})(B|KiB|MiB|GiB)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MOST_LEEWAY = 300.0
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
@@ -20,6 +21,14 @@ def parse_duration(value: Any) -> float:
     if match is None:
         raise PydanticCustomError("duration", "must be a duration with its unit (ms, s, m, h, d), such as 30s")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_leeway(value: Any) -> float:
+    """A duration of at most five minutes: beyond that, expired tokens would be taken for good ones."""
+    leeway = parse_duration(value)
+    if leeway > _MOST_LEEWAY:
+        raise PydanticCustomError("leeway", "must be at most 5m")
+    return leeway
 
 
 def parse_size(value: Any) -> int:
@@ -34,5 +43,5 @@ _DurationText = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m
 _SizeText = Annotated[str, Field(pattern=r"^[0-9]{1,9}(B|KiB|MiB|GiB)$")]
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=_DurationText), Field(gt=0)]
-Leeway = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=_DurationText), Field(le=300)]
+Leeway = Annotated[float, BeforeValidator(parse_leeway, json_schema_input_type=_DurationText)]
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=_SizeText), Field(gt=0)]

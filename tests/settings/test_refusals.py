@@ -1,0 +1,405 @@
+"""Every class of bad settings: where the finding points, which key it names, what it says, and the name that was meant.
+
+``@`` marks the place that the finding must point at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from smart_gateway.errors import SettingsError
+from smart_gateway.settings.findings import Finding, Severity
+from smart_gateway.settings.loading import examine, load_settings
+
+SERVER = "server: {public_url: https://fhir.example.org/fhir, sealing: {keys: [{from_env: SEAL}]}}"
+UPSTREAM = "upstream: {url: http://127.0.0.1:8090/fhir, fhir_version: R4}"
+ISSUERS = "issuers: [{issuer: https://idp.example.org}]"
+ENVIRONMENT = {"SEAL": "0123456789012345678901234567890123456789", "EMPTY": ""}
+
+
+def settings(server: str = SERVER, upstream: str = UPSTREAM, issuers: str = ISSUERS, policy: str = "", more: str = "") -> str:
+    return "\n".join(part for part in (server, upstream, issuers, policy, more) if part) + "\n"
+
+
+def server(keys: str) -> str:
+    return settings(server=f"server:\n  public_url: https://fhir.example.org/fhir\n  sealing: {{keys: [{{from_env: SEAL}}]}}\n  {keys}")
+
+
+def upstream(keys: str) -> str:
+    return settings(upstream=f"upstream:\n  fhir_version: R4\n  {keys}")
+
+
+def issuer(keys: str) -> str:
+    return settings(issuers=f"issuers:\n  - issuer: https://idp.example.org\n    {keys}")
+
+
+def policy(keys: str) -> str:
+    return settings(policy=f"policy:\n  {keys}")
+
+
+def judged(tmp_path: Path, text: str, environment: Mapping[str, str] | None = None) -> tuple[list[Finding], tuple[int, int] | None]:
+    """The findings, and the place of ``@``."""
+    file = tmp_path / "gateway.yaml"
+    before, mark, _ = text.partition("@")
+    file.write_text(text.replace("@", "", 1) if mark else text)
+    place = (before.count("\n") + 1, len(before) - before.rfind("\n")) if mark else None
+    return list(examine(file, {**ENVIRONMENT, **(environment or {})}, proxying=True).findings), place
+
+
+CASES = [
+    # Keys that there are not, or not there.
+    (settings(more="@polcy: {}"), "polcy", "unknown key", "policy"),
+    (settings(more="@zzz: 1"), "zzz", "unknown key", None),
+    (server("@managment: 127.0.0.1:9090"), "server.managment", "unknown key", "management"),
+    (issuer("claims: {@patients: [patient]}"), "issuers[0].claims.patients", "unknown key", "patient"),
+    (policy("clients: {app: {@registeredScopes: []}}"), "policy.clients.app.registeredScopes", "unknown key", "registered_scopes"),
+    (policy("users: {@practitioner: nothing}"), "policy.users.practitioner", "unknown key", "Practitioner"),
+    (policy("audit: {sinks: [{@fil: x}]}"), "policy.audit.sinks[0].fil", "unknown key", "file"),
+    (settings(server="server: @{listen: 127.0.0.1:8080}"), "server.public_url", "is missing", None),
+    (settings(upstream="upstream: @{url: http://127.0.0.1:1/fhir}"), "upstream.fhir_version", "is missing", None),
+    (settings(issuers="issuers: [@{mode: jwt}]"), "issuers[0].issuer", "is missing", None),
+    (settings(issuers="").replace("server", "@server", 1), "issuers", "is missing", None),
+    (settings(upstream="upstream: @{fhir_version: R4}"), "upstream.url", "is missing: without it the gateway can only be middleware", None),
+    # Values of another type.
+    (settings(server="server: @[]"), "server", "must be a mapping, not a list", None),
+    (settings(issuers="issuers: @{}"), "issuers", "must be a list, not a mapping", None),
+    (settings(issuers="issuers: [@https://idp.example.org]"), "issuers[0]", "must be a mapping, not a text", None),
+    (server("management: @9090"), "server.management", "must be a text, not a number", None),
+    (upstream("url: http://127.0.0.1:8090/fhir\n  allow_http: @1"), "upstream.allow_http", "must be true or false, not a number", None),
+    (policy('limits: {entries: @"10"}'), "policy.limits.entries", "must be a whole number, not a text", None),
+    (policy("limits: {entries: @1.5}"), "policy.limits.entries", "must be a whole number, not a number", None),
+    (policy("limits: {entries: @true}"), "policy.limits.entries", "must be a whole number, not a boolean", None),
+    (policy("clients: @[]"), "policy.clients", "must be a mapping, not a list", None),
+    (policy("clients: {app: {limit: @patient/*.rs}}"), "policy.clients.app.limit", "must be a list, not a text", None),
+    (policy("clients: {app: {limit: [@1]}}"), "policy.clients.app.limit[0]", "must be a text, not a number", None),
+    (policy("users: {Patient: @{}}"), "policy.users.Patient", "must not be a mapping", None),
+    (upstream("url: http://127.0.0.1:8090/fhir\n  authorization: @[]"), "upstream.authorization", "must not be a list", None),
+    # Words that are not among those that there are.
+    (settings(upstream="upstream: {url: http://127.0.0.1:1/f, fhir_version: @r4}"), "upstream.fhir_version", "must be R4, R4B or R5", "R4"),
+    (policy("users: {Patient: @everthing}"), "policy.users.Patient", "must be everything, compartment, patient or nothing", "everything"),
+    (policy("clients: {app: {role: @sytem}}"), "policy.clients.app.role", "must be system", "system"),
+    (policy('absent_and_forbidden: @"404"'), "policy.absent_and_forbidden", "must be 404 or 403, without quotes", None),
+    (policy("absent_and_forbidden: @410"), "policy.absent_and_forbidden", "must be 404 or 403", None),
+    (issuer("algorithms: [@HS256]"), "issuers[0].algorithms[0]", "must be RS256", "RS256"),
+    (issuer("algorithms: [@none]"), "issuers[0].algorithms[0]", "must be RS256", None),
+    # Words that some readers take for booleans.
+    (upstream("url: http://127.0.0.1:8090/fhir\n  authorization: @no"), "upstream.authorization", '"no" is a boolean to some', None),
+    (upstream("url: http://127.0.0.1:8090/fhir\n  allow_http: @yes"), "upstream.allow_http", '"yes" is a boolean to some', None),
+    # Keys without a value, which would read as absent, and lists that would read as all.
+    (policy("clients:@\n"), "policy.clients", "has no value", None),
+    (policy("clients: {app: @null}"), "policy.clients.app", "has no value", None),
+    (policy("shared_types: [@~]"), "policy.shared_types[0]", "has no value", None),
+    (settings(more="policy:@"), "policy", "has no value", None),
+    (issuer("audiences: @[]"), "issuers[0].audiences", "must not be empty", None),
+    (issuer('audiences: [@""]'), "issuers[0].audiences[0]", "must not be empty", None),
+    (issuer('audiences: @["*"]'), "issuers[0].audiences", "compared whole", None),
+    (issuer("algorithms: @[]"), "issuers[0].algorithms", "must not be empty", None),
+    (issuer("claims: {scope: @[]}"), "issuers[0].claims.scope", "without scopes no token opens anything", None),
+    (settings(issuers="issuers: @[]"), "issuers", "must not be empty", None),
+    (server("cors: {origins: @[]}"), "server.cors.origins", "must not be empty", None),
+    (server('cors: {origins: [@"*"]}'), "server.cors.origins[0]", "every origin is not allowed here", None),
+    (server("trusted_proxies: [@0.0.0.0/0]"), "server.trusted_proxies[0]", "too wide", None),
+    (server('trusted_proxies: [@"::/0"]'), "server.trusted_proxies[0]", "too wide", None),
+    (policy("audit: {sinks: @[]}"), "policy.audit.sinks", "must not be empty", None),
+    (policy("compartment_additions: {Device: @[]}"), "policy.compartment_additions.Device", "must not be empty", None),
+    # Durations and sizes.
+    (issuer("leeway: @30"), "issuers[0].leeway", "must be a duration with its unit", None),
+    (issuer("leeway: @30sec"), "issuers[0].leeway", "must be a duration with its unit", None),
+    (issuer("leeway: @10m"), "issuers[0].leeway", "must be at most 5m", None),
+    (issuer("max_token_lifetime: @0s"), "issuers[0].max_token_lifetime", "must be more than zero", None),
+    (policy("limits: {token: @16KB}"), "policy.limits.token", "must be a size with its unit", None),
+    (policy("limits: {body: @0B}"), "policy.limits.body", "must be more than zero", None),
+    (policy("limits: {entries: @0}"), "policy.limits.entries", "must be at least 1", None),
+    (policy("limits: {depth: @1000}"), "policy.limits.depth", "must be at most 256", None),
+    # Addresses.
+    (settings(server="server: {public_url: @https://fhir.example.org/fhir/}"), "server.public_url", "no slash at the end", None),
+    (settings(server="server: {public_url: @https://fhir.example.org/fhir?a=b}"), "server.public_url", "no query and no fragment", None),
+    (settings(server='server: {public_url: @"https://fhir.example.org/#x"}'), "server.public_url", "no query and no fragment", None),
+    (settings(server="server: {public_url: @fhir.example.org/fhir}"), "server.public_url", "must be an absolute http or https URL", None),
+    (settings(server="server: {public_url: @ftp://fhir.example.org}"), "server.public_url", "must be an absolute http or https URL", None),
+    (settings(server="server: {public_url: @https://fhir..example.org:99999/x}"), "server.public_url", "must be an absolute", None),
+    (settings(server="server: {public_url: @https:///fhir}"), "server.public_url", "must be an absolute http or https URL", None),
+    (settings(server="server: {public_url: @https://a_b.example/fh%69r}"), "server.public_url", "plain segments", None),
+    (settings(server="server: {public_url: @https://a.example/a/../b}"), "server.public_url", "plain segments", None),
+    (settings(server="server: {public_url: @https://a.example//b}"), "server.public_url", "plain segments", None),
+    (
+        settings(server='server: {public_url: @"https://user:secret\\u0040a.example/b"}'),
+        "server.public_url",
+        "no user name or password",
+        None,
+    ),
+    (settings(server="server: {public_url: @https://a.example/é}"), "server.public_url", "must be an absolute http or https URL", None),
+    (server("listen: @8080"), "server.listen", "must be a text, not a number", None),
+    (server("listen: @localhost"), "server.listen", "must be an address and a port", None),
+    (server("listen: @127.0.0.1:70000"), "server.listen", "must be an address and a port", None),
+    (server('listen: @"[zz]:80"'), "server.listen", "must be an address and a port", None),
+    (server("management: @127.0.0.1:8080"), "server.management", "must be another address than server.listen", None),
+    (server("management: @0.0.0.0:8080"), "server.management", "must be another address than server.listen", None),
+    (server("trusted_proxies: [@10.0.0.1/8]"), "server.trusted_proxies[0]", "without host bits", None),
+    (server("trusted_proxies: [@proxy]"), "server.trusted_proxies[0]", "must be an address or a network", None),
+    (server("cors: {origins: [@https://app.example/]}"), "server.cors.origins[0]", "an origin is scheme, host and port", None),
+    (server("cors: {origins: [@https://App.example]}"), "server.cors.origins[0]", "in lower case", None),
+    (upstream("url: @http://hapi:8080/fhir"), "upstream.url", "plain http to an address that is not loopback", None),
+    (upstream("url: @http://10.0.0.1:8080/fhir"), "upstream.url", "set upstream.allow_http: true", None),
+    (upstream("url: @https://fhir.example.org/fhir"), "upstream.url", "is the gateway itself", None),
+    (upstream("url: @http://localhost:8080/x"), "upstream.url", "is the gateway itself", None),
+    (settings(issuers="issuers: [{issuer: @http://idp.example.org}]"), "issuers[0].issuer", "plain http to an address", None),
+    (issuer("jwks_uri: @http://idp.example.org/keys"), "issuers[0].jwks_uri", "allow_http of this issuer", None),
+    (issuer("fhir_user_bases: [@https://ehr.example/fhir/]"), "issuers[0].fhir_user_bases[0]", "no slash at the end", None),
+    (settings(issuers="issuers: [{issuer: @https://idp.example.org?x=1}]"), "issuers[0].issuer", "no query and no fragment", None),
+    (
+        settings(issuers="issuers: [{issuer: https://a.example}, {issuer: @https://a.example}]"),
+        "issuers[1].issuer",
+        "is there already",
+        None,
+    ),
+    # Contradictions, files.
+    (issuer("jwks_uri: https://a.example/k\n    jwks_file: @gateway.yaml"), "issuers[0].jwks_file", "not from both", None),
+    (issuer("jwks_file: @missing.json"), "issuers[0].jwks_file", "the file missing.json cannot be read: No such file", None),
+    (issuer("jwks_file: @gateway.yaml"), "issuers[0].jwks_file", "holds no JSON Web Key Set", None),
+    (settings(more="policy: @missing.yaml"), "", "cannot be read: No such file or directory", None),
+    (issuer("scope_format: @{slash: a}"), "issuers[0].scope_format", "slash is one character", None),
+    (issuer("scope_format: {slash: @--}"), "issuers[0].scope_format.slash", "must be one character", None),
+    (issuer('scope_format: @{slash: "-", star: "-"}'), "issuers[0].scope_format", "star is one character other than slash", None),
+    (issuer("scope_format: {known_urls: @[http://loinc.org]}"), "issuers[0].scope_format.known_urls", "only with escapes: none", None),
+    (policy("audit: {sinks: [{file: @none/here.ndjson}]}"), "policy.audit.sinks[0].file", "does not exist", None),
+    # Secrets.
+    (
+        upstream("url: http://127.0.0.1:8090/f\n  authorization: {bearer: @{from_env: NOPE}}"),
+        "upstream.authorization.bearer",
+        "the environment variable NOPE is not set",
+        None,
+    ),
+    (
+        upstream("url: http://127.0.0.1:8090/f\n  authorization: {bearer: @{from_env: EMPTY}}"),
+        "upstream.authorization.bearer",
+        "the secret is empty",
+        None,
+    ),
+    (
+        upstream("url: http://127.0.0.1:8090/f\n  authorization: {bearer: @{from_file: nope}}"),
+        "upstream.authorization.bearer",
+        "the file nope cannot be read",
+        None,
+    ),
+    (
+        upstream("url: http://127.0.0.1:8090/f\n  authorization: {bearer: @{from_evn: A}}"),
+        "upstream.authorization.bearer",
+        "must be {from_env: NAME}, {from_file: PATH} or a text",
+        None,
+    ),
+    (
+        upstream("url: http://127.0.0.1:8090/f\n  authorization: {bearer: @a b}"),
+        "upstream.authorization.bearer",
+        "no bearer token has",
+        None,
+    ),
+    (
+        settings(server="server: {public_url: https://a.example, sealing: {keys: [@short]}}"),
+        "server.sealing.keys[0]",
+        "at least 32 characters",
+        None,
+    ),
+    # The policy against the release.
+    (
+        policy("clients: {app: {limit: [@patient/Observatin.rs]}}"),
+        "policy.clients.app.limit[0]",
+        "has no resource type Observatin",
+        "Observation",
+    ),
+    (policy("clients: {app: {limit: [@patient/Observation.sr]}}"), "policy.clients.app.limit[0]", "this scope grants nothing", None),
+    (
+        policy('clients: {app: {pin: [@"user/Patient.rs?nope=1"]}}'),
+        "policy.clients.app.pin[0]",
+        "Patient has no search parameter nope",
+        None,
+    ),
+    (policy("clients: {app: {limit: [@patien/*.rs]}}"), "policy.clients.app.limit[0]", "is no scope for resources", None),
+    (policy("clients: {app: {registered_scopes: [@Patient/*.rs]}}"), "policy.clients.app.registered_scopes[0]", "grants nothing", None),
+    (policy("users: {Practitioner: [@user/Patient.x]}"), "policy.users.Practitioner[0]", "this scope grants nothing", None),
+    (policy("users: {PractitionerRole: @compartment}"), "policy.users.PractitionerRole", "has no compartment", None),
+    (policy("shared_types: [@Practioner]"), "policy.shared_types[0]", "has no such resource type", "Practitioner"),
+    (policy("shared_types: [@Observation]"), "policy.shared_types[0]", "is in the Patient compartment", None),
+    (policy("shared_types: [@Binary]"), "policy.shared_types[0]", "securityContext", None),
+    (
+        policy("compartment_additions: {@Devise: [patient]}").replace("@", "").replace("[patient]", "@[patient]"),
+        "policy.compartment_additions.Devise",
+        "has no such resource type",
+        "Device",
+    ),
+    (
+        policy("compartment_additions: {Device: [@patien]}"),
+        "policy.compartment_additions.Device[0]",
+        "no search parameter patien",
+        "patient",
+    ),
+    (policy("compartment_additions: {Device: [@location]}"), "policy.compartment_additions.Device[0]", "does not refer to a Patient", None),
+    (policy("compartment_additions: {Observation: @[focus]}"), "policy.compartment_additions.Observation", "would widen it", None),
+    (policy("writes: {server_types: [@Patient]}"), "policy.writes.server_types[0]", "is no type that changes", None),
+    (policy("writes: {server_types: [@Subscripton]}"), "policy.writes.server_types[0]", "has no such resource type", "Subscription"),
+    (policy("public: [{interaction: read, type: @ValueSets}]"), "policy.public[0].type", "has no such resource type", "ValueSet"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "says", "nearest"), CASES, ids=[f"{n}-{case[1]}" for n, case in enumerate(CASES)])
+def test_bad_settings(tmp_path: Path, text: str, key: str, says: str, nearest: str | None) -> None:
+    findings, place = judged(tmp_path, text)
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    assert errors, findings
+    met = [finding for finding in errors if finding.key == key and says in finding.text]
+    assert met, [str(finding) for finding in errors]
+    assert (met[0].place.line, met[0].place.column) == place, str(met[0])
+    assert met[0].nearest == nearest
+
+
+LATER = [
+    ("server: {listeners: []}", "server.listeners"),
+    ("upstream: {compartment_search: union}", "upstream.compartment_search"),
+    ("upstream: {authorization: {token_exchange: {}}}", "upstream.authorization.token_exchange"),
+    ("issuers: [{mode: introspection}]", "issuers[0].mode"),
+    ("issuers: [{mode: uma}]", "issuers[0].mode"),
+    ("issuers: [{introspection: {url: x}}]", "issuers[0].introspection"),
+    ("issuers: [{uma: {}}]", "issuers[0].uma"),
+    ("issuers: [{dpop: {required: true}}]", "issuers[0].dpop.required"),
+    ("issuers: [{dpop: {nonce: true}}]", "issuers[0].dpop.nonce"),
+    ("issuers: [{mtls: {required: true}}]", "issuers[0].mtls.required"),
+    ("issuers: [{claims: {tenant: [t]}}]", "issuers[0].claims.tenant"),
+    ("revocation: {file: deny.yaml}", "revocation.file"),
+    ("tenants: []", "tenants"),
+    ("policy: {clients: {a: {groups: [g]}}}", "policy.clients.a.groups"),
+    ("policy: {clients: {a: {networks: [10.0.0.0/8]}}}", "policy.clients.a.networks"),
+    ("policy: {clients: {a: {max_token_age: 1h}}}", "policy.clients.a.max_token_age"),
+    ("policy: {clients: {a: {sender_constraint: dpop}}}", "policy.clients.a.sender_constraint"),
+    ("policy: {users: [{boundary: []}]}", "policy.users"),
+    ("policy: {users: {RelatedPerson: related_patient}}", "policy.users.RelatedPerson"),
+    ("policy: {patients: {from_claim: x}}", "policy.patients"),
+    ("policy: {labels: {ceiling: N}}", "policy.labels"),
+    ("policy: {break_glass: {}}", "policy.break_glass"),
+    ("policy: {fields: []}", "policy.fields"),
+    ("policy: {operations: {}}", "policy.operations"),
+    ("policy: {search: {}}", "policy.search"),
+    ("policy: {limits: {requests_per_minute: 60}}", "policy.limits.requests_per_minute"),
+    ("policy: {audit: {required: true}}", "policy.audit.required"),
+    ("policy: {audit: {sinks: [{fhir: http://x}]}}", "policy.audit.sinks[0].fhir"),
+    ("policy: {public: [{interaction: create, type: Patient}]}", "policy.public[0].interaction"),
+]
+
+
+@pytest.mark.parametrize(("text", "key"), LATER, ids=[key for _, key in LATER])
+def test_features_of_later_versions_are_known_and_refused(tmp_path: Path, text: str, key: str) -> None:
+    findings, _ = judged(tmp_path, text)
+    met = [finding for finding in findings if finding.key == key]
+    assert [finding.text.endswith("not available in this version") for finding in met] == [True]
+    assert met[0].severity is Severity.ERROR
+
+
+def test_what_asks_for_nothing_of_a_later_version_is_accepted(tmp_path: Path) -> None:
+    text = issuer("dpop: {required: false, nonce: false}\n    mtls: {required: false}\n    claims: {tenant: []}")
+    findings, _ = judged(tmp_path, text + "policy: {limits: {requests_per_minute: null}, audit: {required: false}}\n")
+    assert findings == []
+
+
+def test_all_findings_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = """server:
+  public_url: https://fhir.example.org/fhir/
+  managment: 127.0.0.1:8080
+upstream: {url: http://hapi:8090/fhir, fhir_version: R4, compartment_search: union}
+issuers:
+  - audiences: []
+  - {issuer: https://a.example, leeway: 30}
+  - {issuer: https://a.example, introspection: {}}
+policy:
+  clients: {a: {rle: system, limit: [patient/Observatin.rs]}, b: }
+  shared_types: [Observation]
+  limits: {token: 1}
+"""
+    findings, _ = judged(tmp_path, text)
+    assert [(f.place.line, f.key) for f in findings if f.severity is Severity.ERROR] == [
+        (2, "server.public_url"),
+        (3, "server.managment"),
+        (4, "upstream.url"),
+        (4, "upstream.compartment_search"),
+        (6, "issuers[0].issuer"),
+        (6, "issuers[0].audiences"),
+        (7, "issuers[1].leeway"),
+        (8, "issuers[2].issuer"),
+        (8, "issuers[2].introspection"),
+        (10, "policy.clients.a.rle"),
+        (10, "policy.clients.a.limit[0]"),
+        (10, "policy.clients.b"),
+        (11, "policy.shared_types[0]"),
+        (12, "policy.limits.token"),
+    ]
+
+
+WARNINGS = [
+    (settings(server="server: {public_url: https://a.example}"), "server.sealing.keys", "one is made at start"),
+    (upstream("url: http://127.0.0.1:8090/f\n  authorization: {bearer: abc}"), "upstream.authorization.bearer", "a secret in the open"),
+    (policy("clients: {}"), "policy.clients", "every client is refused"),
+    (policy("clients: {app: {limit: []}}"), "policy.clients.app.limit", "nothing at all"),
+    (policy('clients: {"*": {role: system}}'), "policy.clients.*.role", "every client that is not named"),
+    (policy("clients: {app: {pin: [system/*.rs]}}"), "policy.clients.app.pin[0]", "only with role: system"),
+    (policy("clients: {app: {limit: [patient/*.rs, patient/*.rs]}}"), "policy.clients.app.limit[1]", "is in this list already"),
+    (policy("users: {Practitioner: []}"), "policy.users.Practitioner", "get nothing"),
+    (policy("users: {Patient: everything}"), "policy.users.Patient", "opens every patient's record"),
+    (policy("public: [{interaction: read, type: Patient}]"), "policy.public[0].type", "without a token"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "says"), WARNINGS)
+def test_what_is_probably_not_meant_is_a_warning(tmp_path: Path, text: str, key: str, says: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text)
+    examination = examine(file, ENVIRONMENT, proxying=True)
+    assert examination.settings is not None
+    assert [(f.key, f.severity) for f in examination.findings] == [(key, Severity.WARNING)]
+    assert says in examination.findings[0].text
+
+
+def test_a_key_file_with_private_keys_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [{"kty": "RSA", "n": "x", "e": "AQAB", "d": "secret"}]}))
+    findings, _ = judged(tmp_path, issuer("jwks_file: keys.json"))
+    assert [(f.key, f.severity, "private" in f.text) for f in findings] == [("issuers[0].jwks_file", Severity.WARNING, True)]
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    assert "holds no key" in judged(tmp_path, issuer("jwks_file: keys.json"))[0][0].text
+
+
+def test_findings_of_the_policy_file_name_that_file(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("clients:\n  a: {limt: []}\n")
+    findings, _ = judged(tmp_path, settings(more="policy: policy.yaml"))
+    assert [str(finding) for finding in findings] == [
+        f'{tmp_path / "policy.yaml"}:2:7: error: policy.clients.a.limt: unknown key; did you mean "limit"?'
+    ]
+
+
+@pytest.mark.parametrize(("text", "says"), [("", "must hold a mapping"), ("[]", "must hold a mapping"), ("x", "must hold a mapping")])
+def test_a_file_that_holds_no_mapping(tmp_path: Path, text: str, says: str) -> None:
+    findings, _ = judged(tmp_path, text)
+    assert [(f.place.line, f.place.column, says in f.text) for f in findings] == [(1, 1, True)]
+    (tmp_path / "policy.yaml").write_text(text)
+    findings, _ = judged(tmp_path, settings(more="policy: policy.yaml"))
+    assert [(f.place.source, says in f.text) for f in findings] == [(str(tmp_path / "policy.yaml"), True)]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path / "nope.yaml", environment={})
+    assert "cannot be read: No such file or directory" in str(caught.value.findings[0])
+    assert str(caught.value.findings[0]) in caught.value.__notes__
+
+
+def test_a_finding_as_json(tmp_path: Path) -> None:
+    findings, _ = judged(tmp_path, server("managment: x"))
+    assert findings[0].as_json() == {
+        "severity": "error",
+        "file": str(tmp_path / "gateway.yaml"),
+        "line": 4,
+        "column": 3,
+        "key": "server.managment",
+        "message": "unknown key",
+        "nearest": "management",
+    }

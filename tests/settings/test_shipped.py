@@ -1,0 +1,102 @@
+"""What the repository ships loads, and is what the models say: config/, examples/, the schema, the reference page."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from smart_gateway.settings.building import build_snapshot
+from smart_gateway.settings.loading import examine
+from smart_gateway.settings.schema import json_schema
+from tests.settings.test_refusals import LATER
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"SEALING_KEY": "0123456789012345678901234567890123456789"}
+EXAMPLES = sorted((ROOT / "examples").glob("*/gateway.yaml"))
+SCHEMA = json_schema()
+
+
+def policy_of(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    return content
+
+
+def test_there_are_examples() -> None:
+    assert {path.parent.name for path in EXAMPLES} == {"azure-ad", "middleware_starlette", "sidecar-hapi-keycloak", "smart-launcher"}
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, ROOT / "config" / "gateway.yaml"], ids=lambda path: path.parent.name)
+def test_every_shipped_file_loads_and_is_valid_by_the_schema(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(path.parent, folder)
+    if (folder / "make_token.py").exists():
+        subprocess.run([sys.executable, folder / "make_token.py"], check=True, capture_output=True)
+    examination = examine(folder / path.name, ENVIRONMENT, proxying=path.parent.name != "middleware_starlette")
+    assert examination.settings is not None, [str(finding) for finding in examination.findings]
+    build_snapshot(examination.settings)
+    jsonschema.validate(yaml.safe_load(path.read_text()), SCHEMA, jsonschema.Draft7Validator)
+
+
+def test_the_shipped_policies_are_valid_by_the_schema() -> None:
+    policy = {"definitions": SCHEMA["definitions"], **SCHEMA["definitions"]["PolicySettings"]}
+    for path in (ROOT / "config" / "policy.yaml", ROOT / "examples" / "sidecar-hapi-keycloak" / "policy.yaml"):
+        jsonschema.validate(policy_of(path), policy, jsonschema.Draft7Validator)
+
+
+def test_the_shipped_config_shows_every_key_of_a_policy() -> None:
+    later = {name for name, member in SCHEMA["definitions"]["PolicySettings"]["properties"].items() if "not" in member}
+    assert set(policy_of(ROOT / "config" / "policy.yaml")) == set(SCHEMA["definitions"]["PolicySettings"]["properties"]) - later
+
+
+def test_the_shipped_policy_changes_no_default_but_the_clients() -> None:
+    shown = policy_of(ROOT / "config" / "policy.yaml")
+    shown.pop("clients")
+    base = {"upstream": {"fhir_version": "R4"}, "server": {"public_url": "https://a.example"}, "issuers": [{"issuer": "https://b.example"}]}
+    with_defaults, with_nothing = (examine({**base, "policy": policy}, {}).settings for policy in (shown, {}))
+    assert with_defaults is not None
+    assert with_nothing is not None
+    assert build_snapshot(with_defaults).policy == build_snapshot(with_nothing).policy
+    assert build_snapshot(with_defaults).limits == build_snapshot(with_nothing).limits
+
+
+def test_the_schema_in_the_repository_is_that_of_the_models() -> None:
+    assert json.loads((ROOT / "config" / "gateway.schema.json").read_text()) == SCHEMA
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
+
+
+@pytest.mark.parametrize(("text", "key"), LATER, ids=[key for _, key in LATER])
+def test_the_schema_refuses_what_is_not_available(text: str, key: str) -> None:
+    root = key.partition(".")[0].partition("[")[0]
+    below = {"properties": {root: SCHEMA["properties"][root]}, "definitions": SCHEMA["definitions"]}
+    assert not jsonschema.Draft7Validator(below).is_valid(yaml.safe_load(text))
+
+
+def test_the_reference_page_is_that_of_the_models() -> None:
+    spec = importlib.util.spec_from_file_location("settings_reference", ROOT / "tools" / "settings_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "settings.md").read_text() == module.render(), "run tools/settings_reference.py"
+
+
+def descriptions(schema: dict[str, Any]) -> Iterator[str]:
+    for name, member in schema.get("properties", {}).items():
+        if not ({"not", "const"} & set(member)) and member != {"type": "null"} and member.get("maxItems") != 0:
+            yield f"{name}: {member.get('description', '')}"
+
+
+def test_every_key_is_described() -> None:
+    bare = [text for section in SCHEMA["definitions"].values() for text in descriptions(section) if text.endswith(": ")]
+    assert bare in ([], ["writes: ", "audit: "])
