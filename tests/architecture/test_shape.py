@@ -26,7 +26,7 @@ LIBRARIES = {
     "cachetools": ("tokens", "policy", "gateway"),
     "yaml": ("settings",),
     "pydantic": ("settings",),
-    "uvicorn": ("cli",),
+    "uvicorn": ("cli", "gateway/protocol.py"),
 }
 
 
