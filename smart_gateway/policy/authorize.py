@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from smart_gateway.errors import NotSupported
+from smart_gateway.errors import NotSupported, RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.hints import missing_scope
@@ -16,6 +17,7 @@ from smart_gateway.policy.plan import (
     Decision,
     Denial,
     Deny,
+    Missing,
     Permit,
     Plan,
     ProtectedResource,
@@ -28,7 +30,9 @@ from smart_gateway.policy.requirements import DISCOVERY, NOT_JUDGED, REQUIRED
 from smart_gateway.policy.searching import plan_page, plan_search
 from smart_gateway.policy.writing import plan_create, plan_delete, plan_update
 from smart_gateway.request.model import FhirRequest
+from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.permissions import Permission
+from smart_gateway.scopes.scope import ResourceScope
 
 _NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
 _NO_OPERATION = Denial("operation-not-opened", "No policy opens this operation.")
@@ -87,7 +91,23 @@ def _require(request: FhirRequest, access: Access, type: str, permission: Permis
         return None
     grounds = access.grounds(type, permission)
     text = f"The token grants no permission '{permission.letters}' on {type}."
-    return Deny(403, (Denial("insufficient-scope", text),), missing_scope(request, access, type, permission), grounds)
+    missing = tuple(m for m in missing_scope(request, access, type, permission) if not _denied_still(request, access, m))
+    return Deny(403, (Denial("insufficient-scope", text),), missing, grounds)
+
+
+def _denied_still(request: FhirRequest, access: Access, missing: Missing) -> bool:
+    """Whether another rule denies the request of a token that has the missing scope. Spec: semantics 10."""
+    scopes = access.principal.scopes
+    richer = replace(access.principal, scopes=replace(scopes, resources=(*scopes.resources, *_resource_scopes(missing))))
+    try:
+        return isinstance(authorize(request, Access(richer, access.policy)), Deny)
+    except RequestError:
+        return False  # broken or not supported: that is no rule, and is said when its time comes
+
+
+def _resource_scopes(missing: Missing) -> tuple[ResourceScope, ...]:
+    scope = parse_scope(missing.scope)
+    return (scope,) if isinstance(scope, ResourceScope) else ()
 
 
 def _plan_system_search(request: FhirRequest, access: Access) -> Decision:

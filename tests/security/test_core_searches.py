@@ -136,3 +136,20 @@ def test_many_filtered_scopes_are_judged_in_good_time(release: Release) -> None:
     """A token of 16 KiB holds hundreds of scopes; comparing each with each for each took minutes."""
     scope = " ".join(f"patient/*.rs?_id=a{number}" for number in range(780))
     assert denied(decide("GET", "/Observation/b", scope, under=policy(release))).status == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "hinted"),
+    [
+        ("/Condition", ["patient/Condition.s"]),
+        ("/Condition?patient=123", ["patient/Condition.s"]),
+        ("/Condition?nonsense=1", ["patient/Condition.s"]),  # it "may" still fail for other reasons
+        ("/Condition?patient=456", []),
+        ("/Condition?patient=123&_list=1", []),
+        ("/Patient/456/Condition", []),
+        ("/Patient/456", []),
+    ],
+)
+def test_no_scope_is_named_that_would_not_help(target: str, hinted: list[str]) -> None:
+    """Semantics 10: the hint is given only when no other rule denies."""
+    assert [missing.scope for missing in denied(decide("GET", target, "patient/Observation.rs")).missing] == hinted
