@@ -77,7 +77,7 @@ class Narrower:
         if not rests:
             return conditions, True
         merged = _merge(rests)
-        return ([*conditions, merged], True) if merged is not None else (conditions, False)
+        return ([*conditions, merged], True) if merged is not None else ([*conditions, *_cover(rests)], False)
 
     def _parameter(self, condition: Compartment | Filter, type: str) -> tuple[tuple[str, str] | None, bool]:
         if isinstance(condition, Filter):
@@ -110,6 +110,20 @@ def _shared(regions: tuple[Region, ...]) -> tuple[Region, list[Region]]:
         Region(tuple(c for c in r.compartments if c not in compartments), tuple(f for f in r.filters if f not in filters)) for r in regions
     ]
     return Region(compartments, filters), [] if Region() in rests else rests
+
+
+def _cover(rests: list[Region]) -> list[Compartment | Filter]:
+    """Conditions that hold in every one of ``rests``, though elsewhere too: each kind that all have, with the values of all."""
+    first = rests[0]
+    owners = [[c for rest in rests for c in rest.compartments if c.type == held.type] for held in first.compartments]
+    plain = [[f for rest in rests for f in rest.filters if f.key == held.parameter] for held in first.filters if held.modifier is None]
+    found: list[Compartment | Filter] = [
+        Compartment(c[0].type, tuple(dict.fromkeys(id for each in c for id in each.ids))) for c in owners if len(c) == len(rests)
+    ]
+    for same in plain:
+        if all(any(f in rest.filters for f in same) for rest in rests):
+            found.append(Filter(same[0].parameter, None, tuple(dict.fromkeys(value for each in same for value in each.values))))
+    return found
 
 
 def _merge(rests: list[Region]) -> Compartment | Filter | None:

@@ -113,7 +113,7 @@ def _judge_reference(parameter: QueryParameter, known: SearchParameter, search: 
     if owner is None:
         return Keep(parameter.key, ",".join(local_value(value, bases) for value in values))
     said = [value for value in values if value]
-    kept = [value for value in said if not _names_other(value, parameter, owner, owners, search)]
+    kept = [value for value in said if not _names_other(value, parameter, known, owner, owners, search)]
     if not kept:
         return _foreign if said else Drop(f"{parameter.key} has no value and is not sent")
     return Keep(parameter.key, ",".join(local_value(value, bases) for value in kept))
@@ -128,12 +128,14 @@ def _names_owner(name: str, owner: str, known: SearchParameter, search: Search) 
     return name in search.access.policy.rules.inclusion(owner, search.type) or name == owner.lower()
 
 
-def _names_other(value: str, parameter: QueryParameter, owner: str, owners: Owners, search: Search) -> bool:
+def _names_other(value: str, parameter: QueryParameter, known: SearchParameter, owner: str, owners: Owners, search: Search) -> bool:
     if parameter.name == "_id":
         return owners.excludes(owner, value)
     reference = parse_reference(value, search.access.policy.bases)
     if reference is not None:
         return owners.excludes(reference.type, reference.id) if reference.type == owner else False
-    bare = "/" not in value and ":" not in value
-    typed = parameter.modifier
-    return bare and typed in (None, owner) and owners.excludes(owner, value)
+    if "/" in value or ":" in value or not owners.excludes(owner, value):
+        return False
+    # A bare id may be anybody of the parameter's types: of `performer` a practitioner, say. These names mean whose record it is.
+    meant = parameter.name in {"subject", owner.lower()} or known.targets == {owner}
+    return parameter.modifier == owner or (parameter.modifier is None and meant)

@@ -9,7 +9,7 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import CheckResource, Decision, Permit, Plan, Stream, UpstreamRequest
 from smart_gateway.policy.summaries import hides_check
 from smart_gateway.policy.wording import check_sentence
-from smart_gateway.request.model import FhirRequest
+from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
 # Types that hold whole resources of other types: these are judged unless the token has everything of every type (semantics 7).
@@ -25,6 +25,8 @@ def plan_read(request: FhirRequest, access: Access) -> Decision:
     grounds = access.grounds(request.type, Permission.READ)
     path = (request.type, request.id) if request.version is None else (request.type, request.id, "_history", request.version)
     if boundary.is_everything and (request.type not in _CARRIERS or access.unlimited(Permission.READ)):
+        if not access.unlimited(Permission.READ):
+            _require_known(request)
         upstream = UpstreamRequest("GET", path, tuple((p.key, p.value) for p in request.parameters if p.name != "_format"))
         return Permit(Plan(Stream(), upstream), grounds)
     if not access.matcher.could_hold(boundary, request.type, request.id):
@@ -54,12 +56,23 @@ def _bounded_query(request: FhirRequest, access: Access, boundary: Boundary) -> 
             case "_summary" if not _summary_hides(parameter.value, request, access, boundary):
                 kept.append((parameter.key, parameter.value))
             case _:
-                raise RequestError(
-                    "A read under a bounded token takes only _format, _pretty, _elements and _summary.",
-                    reason="unknown-parameter",
-                    expression=f"http.{parameter.key}",
-                )
+                raise _unknown(parameter)
     return tuple(kept)
+
+
+def _require_known(request: FhirRequest) -> None:
+    """One type open is not all: what a server makes of other parameters may be more than the resource asked for."""
+    for parameter in request.parameters:
+        if parameter.key not in {"_format", "_pretty", "_elements", "_summary"}:
+            raise _unknown(parameter)
+
+
+def _unknown(parameter: QueryParameter) -> RequestError:
+    return RequestError(
+        "A read under a bounded token takes only _format, _pretty, _elements and _summary.",
+        reason="unknown-parameter",
+        expression=f"http.{parameter.key}",
+    )
 
 
 def _summary_hides(value: str, request: FhirRequest, access: Access, boundary: Boundary) -> bool:

@@ -153,3 +153,42 @@ def test_many_filtered_scopes_are_judged_in_good_time(release: Release) -> None:
 def test_no_scope_is_named_that_would_not_help(target: str, hinted: list[str]) -> None:
     """Semantics 10: the hint is given only when no other rule denies."""
     assert [missing.scope for missing in denied(decide("GET", target, "patient/Observation.rs")).missing] == hinted
+
+
+@pytest.mark.parametrize("query", ["performer=prac-1", "performer=prac-1,Practitioner/2", "performer:Practitioner=456"])
+def test_a_bare_id_of_one_of_many_types_is_no_other_patient(query: str) -> None:
+    assert sent(decide("GET", f"/Observation?{query}", "patient/Observation.rs")) == f"GET /Observation?{query}&patient=Patient/123"
+
+
+@pytest.mark.parametrize(
+    "target", ["/Observation?subject=456", "/Observation?patient=456", "/Coverage?beneficiary=456", "/Patient?_id=456"]
+)
+def test_a_bare_id_of_a_patient_is(target: str) -> None:
+    assert denied(decide("GET", target, "patient/*.rs")).causes[0].code == "foreign-patient"
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        ("patient/*.rs?category=a user/*.rs?code=b", "patient=Patient/123,Patient/77"),
+        ("patient/*.rs?category=a user/*.rs?category=b", "patient=Patient/123,Patient/77&category=a,b"),
+        ("patient/*.rs?category=a&status=final patient/*.rs?category=b&code=1", "patient=Patient/123&category=a,b"),
+        ("patient/*.rs?category:not=a&status=final patient/*.rs?category:not=b&code=1", "patient=Patient/123"),
+    ],
+)
+def test_regions_that_differ_are_narrowed_to_what_covers_them(scope: str, said: str) -> None:
+    decision = decide("GET", "/Observation", scope, fhir_user="Patient/77")
+    rule = permitted(decision).answer
+    assert sent(decision) == f"GET /Observation?{said}"
+    assert isinstance(rule, CheckSearchset)
+    assert not rule.exact
+
+
+def test_a_read_of_one_open_type_takes_no_unknown_parameters() -> None:
+    """EVERYTHING of Observation is not everything: an unknown parameter may make some server answer with more than that."""
+    for query in ("_include=Observation:subject", "_cascade=delete", "nonsense=1"):
+        with pytest.raises(RequestError) as caught:
+            decide("GET", f"/Observation/1?{query}", "system/Observation.r")
+        assert caught.value.reason == "unknown-parameter"
+        assert isinstance(decide("GET", f"/Observation/1?{query}", "system/*.r"), Permit)
+    assert sent(decide("GET", "/Observation/1?_elements=code&_format=json", "system/Observation.r")) == "GET /Observation/1?_elements=code"
