@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.types import Scope
 
@@ -36,6 +36,7 @@ _TO_CLIENT = frozenset(
 _LOCATIONS = frozenset({b"location", b"content-location"})
 _VISIBLE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?")
 _ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+_KEPT_LENGTH = 64  # characters; only longer zone names could exceed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def to_upstream(scope: Scope, snapshot: Snapshot, request_id: RequestId) -> list
     path behind it, and nobody could tell these links from foreign ones.
     """
     headers = [
-        (b"host", urlsplit(snapshot.policy.bases.public).netloc.encode("ascii")),
+        (b"host", snapshot.public_host),
         (b"x-request-id", request_id.own.encode("ascii")),
         (b"accept-encoding", b"identity"),
     ]
@@ -111,10 +112,10 @@ def _client(scope: Scope, snapshot: Snapshot) -> str | None:
     """The address of the client: the nearest one that is no trusted proxy. Spec: semantics 1."""
     peer = _peer(scope)
     if not snapshot.trusted_proxies or not _is_trusted(peer, snapshot):
-        return peer if peer is not None and _is_address(peer) else None
+        return peer if peer is not None and _address(peer) is not None else None
     told = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
     for hop in reversed([hop.strip() for hop in told.split(",")]):
-        if not _is_address(hop):
+        if _address(hop) is None:
             break
         peer = hop
         if not _is_trusted(hop, snapshot):
@@ -123,15 +124,22 @@ def _client(scope: Scope, snapshot: Snapshot) -> str | None:
 
 
 def _is_trusted(address: str | None, snapshot: Snapshot) -> bool:
-    if address is None or not snapshot.trusted_proxies or not _is_address(address):
+    if address is None or not snapshot.trusted_proxies:
         return False
-    parsed = ip_address(address)
-    return any(parsed in network for network in snapshot.trusted_proxies)
+    parsed = _address(address)
+    return parsed is not None and any(parsed in network for network in snapshot.trusted_proxies)
 
 
-def _is_address(text: str) -> bool:
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """``text`` as an address; clients come again, and reading one costs more than the rest of their headers."""
+    return _kept_address(text) if len(text) <= _KEPT_LENGTH else _read_address(text)
+
+
+def _read_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip_address(text)
+        return ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+
+
+_kept_address = lru_cache(4096)(_read_address)

@@ -13,6 +13,7 @@ from smart_gateway.fhir.references import Bases
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_client
 
+_BODILESS = frozenset({204, 304})
 _ENCODINGS = frozenset({b"identity", b""})
 
 
@@ -90,13 +91,13 @@ class Passage:
         self._complete = not more
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]], sandbox: bool, body: bytes, *, more: bool) -> bytes:
-        """Sends the head; what is then left to send of ``body``. Lengths that rewriting may change are not promised."""
-        if self._stream is not None:
+        """Sends the head; what is then left to send of ``body``. A length that rewriting may change is not promised."""
+        if self._stream is not None or not more:
             headers = [header for header in headers if header[0] != b"content-length"]
-            if not more:
-                body = _rewriter(self._bases).whole(body)
-                self._stream = None
-                if status != 304:
-                    headers.append((b"content-length", str(len(body)).encode()))
+        if not more:
+            body = body if self._stream is None else _rewriter(self._bases).whole(body)
+            self._stream = None
+            if status not in _BODILESS:
+                headers.append((b"content-length", str(len(body)).encode()))
         await self._exchange.start(status, headers, sandbox=sandbox)
         return body

@@ -45,6 +45,8 @@ def _outcome(findings: Findings) -> Literal["permit", "deny", "error"]:
             return "deny"
         case Permit() if findings.status:
             return "permit"
+        case None if 0 < findings.status < 400:  # a preflight, which nothing had to be decided of
+            return "permit"
         case _:
             return "error"
 

@@ -55,7 +55,8 @@ class Snapshot:
     ``issuers`` are the issuers' URLs, for RFC 9728. Sizes are bytes, times seconds.
     ``upstream_authorization`` is the Authorization value sent upstream in place of the client's; ``forward_authorization`` sends the
     client's own. ``trusted_proxies`` are the networks whose X-Forwarded-For is believed. ``clock`` gives seconds since the epoch,
-    ``entropy`` that many random bytes.
+    ``entropy`` that many random bytes. ``public_path`` is the path of the public base, without a trailing slash: the only one
+    served; ``public_host`` its host, with the port where it says one.
     """
 
     policy: Policy
@@ -77,11 +78,13 @@ class Snapshot:
     dry_run: bool = False
     clock: Callable[[], float] = time.time
     entropy: Callable[[int], bytes] = os.urandom
+    public_path: str = field(init=False)
+    public_host: bytes = field(init=False)
 
-    @property
-    def public_path(self) -> str:
-        """The path of the public base, without a trailing slash: the only one served."""
-        return urlsplit(self.policy.bases.public).path.rstrip("/")
+    def __post_init__(self) -> None:
+        public = urlsplit(self.policy.bases.public)
+        object.__setattr__(self, "public_path", public.path.rstrip("/"))
+        object.__setattr__(self, "public_host", public.netloc.encode("ascii"))
 
 
 SnapshotSource = Callable[[], Snapshot]

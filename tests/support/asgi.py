@@ -239,15 +239,15 @@ class Front:
 class Conversation:
     """One request in raw ASGI: what the test puts into ``incoming`` is received, what the app sends is kept."""
 
-    def __init__(self, app: App, method: str, path: str, headers: Mapping[str, str] | None = None, **scope: Any) -> None:
-        target, _, query = path.partition("?")
+    def __init__(self, app: App, method: str, target: str, headers: Mapping[str, str] | None = None, /, **scope: Any) -> None:
+        path, _, query = target.partition("?")
         self._app = app
         self.sent: list[Message] = []
         self.scope = {
             "type": "http",
             "method": method,
-            "path": target,
-            "raw_path": target.encode(),
+            "path": path,
+            "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
             "client": ("192.0.2.7", 1234),
