@@ -38,7 +38,11 @@ def test_everything_needs_nothing_and_nothing_is_no_query() -> None:
         ([Region((Compartment("Patient", ("a", "b")),))], (("patient", "Patient/a,Patient/b"),), True),
         ([Region((A,)), Region((B,))], (("patient", "Patient/a,Patient/b"),), True),
         ([Region((A,), (LAB,)), Region((A,), (VITAL,))], (("patient", "Patient/a"), ("category", "laboratory,vital-signs")), True),
-        ([Region((A,), (LAB,)), Region((B,), (VITAL,))], (("patient", "Patient/a,Patient/b"), ("category", "laboratory,vital-signs")), False),
+        (
+            [Region((A,), (LAB,)), Region((B,), (VITAL,))],
+            (("patient", "Patient/a,Patient/b"), ("category", "laboratory,vital-signs")),
+            False,
+        ),
         ([Region((A,), (LAB,)), Region((B,), (LAB,))], (("category", "laboratory"), ("patient", "Patient/a,Patient/b")), True),
         # ":not=a,b" asks for neither: an OR of exclusions cannot be said
         ([Region((A,), (NOT_LAB,)), Region((A,), (NOT_VITAL,))], (("patient", "Patient/a"),), False),
