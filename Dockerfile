@@ -12,7 +12,7 @@ RUN /opt/smart-gateway/bin/pip install . && /opt/smart-gateway/bin/python -m com
 
 FROM python:3.12-slim-bookworm
 # Nothing is written at run time: the root file system may be read-only, and no shell account exists for this uid.
-ENV PATH=/opt/smart-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/smart-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 SMART_GATEWAY_CONFIG=/etc/smart-gateway/gateway.yaml
 COPY --from=build /opt/smart-gateway /opt/smart-gateway
 USER 10001:10001
 WORKDIR /etc/smart-gateway
@@ -20,4 +20,4 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["smart-gateway", "healthcheck"]
 ENTRYPOINT ["smart-gateway"]
-CMD ["serve", "--config", "/etc/smart-gateway/gateway.yaml"]
+CMD ["serve"]

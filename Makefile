@@ -4,7 +4,7 @@
 # `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types contracts coverage integration bench schema check clean
+.PHONY: help demo test lint format types contracts coverage integration bench docs tables schema check clean
 
 # The first of these that the package supports; or say it: make PYTHON=/opt/python3.12/bin/python3
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -57,6 +57,12 @@ integration: .venv/.test ## against real HAPI and real Keycloak (needs Java 17 a
 
 bench: .venv/.test ## requests a second and CPU for each request (needs nginx and wrk)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: .venv/.test ## docs/settings.md from the settings' models
+	$(BIN)/python tools/settings_reference.py
+
+tables: .venv/.test ## smart_gateway/fhir/data from HL7's definitions (needs Maven); ARGS=--check compares only
+	$(BIN)/python tools/generate_tables.py $(ARGS)
 
 schema: .venv/.test ## config/gateway.schema.json from the settings' models
 	$(BIN)/smart-gateway schema > config/gateway.schema.json.new

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from typing import Any
 
 import pytest
 
 from tests.integration.app import App, MakeApp, ids, link, refused
 from tests.integration.records import LABS, VITALS
+from tests.integration.servers.gateway import StartGateway
 
 EVERY = {f"Observation/lab-{n}-chart-a" for n in range(LABS)} | {f"Observation/vital-{n}-chart-a" for n in range(VITALS)}
 
@@ -79,3 +82,20 @@ def test_a_page_of_a_removed_include_stays_right(as_user: MakeApp) -> None:
         page = app.follow(url)
         found += ids(page)
     assert (len(found), set(found)) == (len(EVERY), EVERY)
+
+
+def test_replicas_with_the_same_key_open_each_others_links(
+    gateways: StartGateway, settings: dict[str, Any], as_user: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = {"public_url": "https://fhir.example.test/r4", "sealing": {"keys": [{"from_env": "SEAL"}]}}
+    monkeypatch.setenv("SEAL", base64.b64encode(b"k" * 32).decode())
+    one, other = (gateways({**settings, "server": server}) for _ in range(2))
+    stranger = gateways({**settings, "server": {"public_url": server["public_url"]}})
+    sealed = link(as_user("amy", "patient/*.rs", sees="a", at=one).get("/Observation?_count=3"), "next")
+    assert sealed is not None
+    assert sealed.startswith("https://fhir.example.test/r4/Observation?_page=")
+    target = sealed.removeprefix("https://fhir.example.test/r4")
+    pages = [as_user("amy", "patient/*.rs", sees="a", at=at).get(target) for at in (one, other)]
+    assert ids(pages[0]) == ids(pages[1]) != []
+    refused(as_user("ben", "patient/*.rs", sees="b", at=other).get(target), 403, "foreign-page")
+    refused(as_user("amy", "patient/*.rs", sees="a", at=stranger).get(target), 403, "foreign-page")

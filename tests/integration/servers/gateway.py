@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -20,7 +21,8 @@ COMMAND = Path(sys.executable).parent / "smart-gateway"
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A running gateway: ``base`` is its public FHIR base, ``management`` the origin of its other listener."""
+    """A running gateway: ``base`` is its FHIR base as tests reach it, and its public one unless the settings say another;
+    ``management`` is the origin of its other listener."""
 
     base: str
     management: str
@@ -66,7 +68,7 @@ def start_gateway(work: Path, settings: Mapping[str, Any], *, path: str = "/fhir
     config.write_text(yaml.safe_dump({**settings, "server": server}, sort_keys=False))
     with (log := work / "gateway.log").with_suffix(".messages").open("wb") as messages:
         running = start([COMMAND, "serve", "--config", config], log=log, errors=messages, env=_environment())
-    gateway = Gateway(server["public_url"], f"http://{management}", config, running)
+    gateway = Gateway(f"http://{listen}{urlsplit(server['public_url']).path}", f"http://{management}", config, running)
     running.wait_until(lambda: answers(f"{gateway.management}/readyz", ready), 60)
     return gateway
 
