@@ -56,8 +56,10 @@ def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
     if request.interaction is Interaction.OPERATION:
         return Deny(403, (_NO_OPERATION,))
     permission = REQUIRED.get(request.interaction)
-    if permission is None or request.type is None:
+    if permission is None:
         return None
+    if request.type is None:
+        return _require_somewhere(access, permission)
     return _require(request, access, request.type, permission)
 
 
@@ -84,6 +86,13 @@ def _is_bounded(request: FhirRequest, access: Access) -> bool:
     if permission is Permission.SEARCH or request.type is None:
         return not access.unlimited(permission)
     return not access.boundary(request.type, permission).is_everything
+
+
+def _require_somewhere(access: Access, permission: Permission) -> Deny | None:
+    """An interaction over types needs its permission on one of them at least; which scope would help cannot be said."""
+    if any(permission in scope.permissions for scope in access.scopes):
+        return None
+    return Deny(403, (Denial("insufficient-scope", f"The token grants no permission '{permission.letters}' on any type."),))
 
 
 def _require(request: FhirRequest, access: Access, type: str, permission: Permission) -> Deny | None:

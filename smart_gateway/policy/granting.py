@@ -146,18 +146,30 @@ def _user_boundary(type: str, permission: Permission, standing: Standing) -> Bou
         case UserBound.COMPARTMENT:
             return _own_compartment(type, standing)
         case UserBound.PATIENT:
-            return _patient_boundary(type, permission, standing)
+            return _users_patient(type, standing)
         case UserBound.NOTHING:
             raise _Refused(f"the policy gives users of kind {standing.principal.user_kind} nothing")
+
+
+def _users_patient(type: str, standing: Standing) -> Boundary:
+    patient = standing.principal.patient
+    if patient is None:
+        raise _Refused("the policy bounds this user by the token's patient, and it names none")
+    return _compartment("Patient", patient, type, standing)
 
 
 def _own_compartment(type: str, standing: Standing) -> Boundary:
     user = standing.principal.fhir_user
     if user is None:
         raise _Refused("the token names no fhirUser")
-    if not standing.policy.rules.covers(user.type, type):
-        raise _Refused(f"{type} is not in the {user.type} compartment")
-    return Boundary.of([Region((Compartment(user.type, (user.id,)),))])
+    return _compartment(user.type, user.id, type, standing)
+
+
+def _compartment(owner: str, id: str, type: str, standing: Standing) -> Boundary:
+    """One owner's compartment and nothing else: shared types are opened by patient/ scopes only. Spec: semantics 3."""
+    if not standing.policy.rules.covers(owner, type):
+        raise _Refused(f"{type} is not in the {owner} compartment")
+    return Boundary.of([Region((Compartment(owner, (id,)),))])
 
 
 def _union_of_scopes(scopes: tuple[ResourceScope, ...], type: str, permission: Permission, standing: Standing) -> Boundary:

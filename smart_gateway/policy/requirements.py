@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.scopes.permissions import Permission
 
-# The permission that an interaction needs on the type that its path names. Spec: semantics 4, 5, 6 and 7.
+# The permission that an interaction needs on the type that its path names, or on some type where it names none.
+# Spec: semantics 4 to 7.
 REQUIRED: Mapping[Interaction, Permission] = {
     Interaction.READ: Permission.READ,
     Interaction.VREAD: Permission.READ,
     Interaction.HISTORY_INSTANCE: Permission.READ,
     Interaction.HISTORY_TYPE: Permission.SEARCH,
     Interaction.SEARCH_TYPE: Permission.SEARCH,
+    Interaction.HISTORY_SYSTEM: Permission.SEARCH,
     Interaction.SEARCH_COMPARTMENT: Permission.SEARCH,
+    Interaction.SEARCH_SYSTEM: Permission.SEARCH,
     Interaction.PAGE: Permission.SEARCH,
     Interaction.CREATE: Permission.CREATE,
     Interaction.UPDATE: Permission.UPDATE,

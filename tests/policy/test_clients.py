@@ -85,6 +85,12 @@ def test_user_rules_that_give_nothing(rule: UserRule) -> None:
     assert denied(decide("GET", "/Observation", "user/*.rs", under=under, fhir_user="Practitioner/p")).status == 403
 
 
+@pytest.mark.parametrize("user", ["Patient/123", "RelatedPerson/r"])
+def test_shared_types_are_opened_by_patient_scopes_only(user: str) -> None:
+    assert denied(decide("GET", "/Organization/o", "user/*.rs", fhir_user=user)).status == 403
+    assert denied(decide("GET", "/Binary/b", "user/*.rs", fhir_user=user)).status == 403
+
+
 def test_a_users_section_is_closed() -> None:
     under = policy(users={"Patient": UserRule(UserBound.COMPARTMENT)})
     assert denied(decide("GET", "/Observation", "user/*.rs", under=under, fhir_user="Practitioner/p")).status == 403

@@ -239,6 +239,11 @@ def test_searches_over_types_are_not_judged_yet(target: str) -> None:
         decide("GET", target, "patient/*.rs")
 
 
+@pytest.mark.parametrize("target", ["/Patient/123/*", "/?_type=Observation", "/_history"])
+def test_searches_over_types_need_a_permission_on_one(target: str) -> None:
+    assert denied(decide("GET", target, "patient/*.cud openid")).status == 403
+
+
 def test_the_upstreams_own_paging_is_closed_to_bounded_tokens() -> None:
     assert denied(decide("GET", "/?_getpages=abc", "patient/*.rs")).causes[0].code == "foreign-page"
     assert sent(decide("GET", "/?_getpages=abc", "system/*.rs")) == "GET /?_getpages=abc"
