@@ -6,6 +6,7 @@ The server's parser drops a raw ``#`` and what follows, and the host of an absol
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from typing import Any
 
@@ -18,6 +19,7 @@ from smart_gateway.gateway.snapshot import SnapshotSource
 from smart_gateway.observe.events import DecisionEvent
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_METHOD = re.compile(rb"[A-Za-z\-]{1,32} ")
 _UNKNOWN_METHOD = "-"
 
 
@@ -33,6 +35,7 @@ class StrictProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._fault: RequestError | None = None
+        self._data = b""
         self._head_size = 0
         self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
@@ -46,6 +49,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._data = data
         super().data_received(data)
         if self._in_head:
             self._head_size += len(data)
@@ -68,7 +72,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature
         """uvicorn's way out for what cannot be parsed, called while the parser's exception is handled."""
-        if isinstance(sys.exception(), HttpParserInvalidMethodError):
+        if isinstance(sys.exception(), HttpParserInvalidMethodError) and _METHOD.match(self._data) is not None:
             self._refuse(MethodNotAllowed("This method is not one of FHIR's.", allow=_METHODS))
         else:
             self._refuse(self._fault or RequestError("The request is no well-formed HTTP.", reason="malformed-request"))
