@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from smart_gateway.request.body import read_form
-
 from smart_gateway.fhir.references import Bases, Reference
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import Vocabulary, load_vocabulary
@@ -15,6 +13,7 @@ from smart_gateway.policy.authorize import authorize
 from smart_gateway.policy.model import Policy, default_additions
 from smart_gateway.policy.plan import Decision, Deny, Permit, Plan
 from smart_gateway.principal import Principal
+from smart_gateway.request.body import read_form
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.request.parsing import RequestParser
