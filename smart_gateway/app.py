@@ -179,7 +179,10 @@ def create_app(settings: Settings) -> SmartGateway:
 
 async def ask_capabilities(app: ASGIApp, snapshot: Snapshot, root_path: str = "") -> Capabilities:
     """What the CapabilityStatement of ``app`` says; ``root_path`` is where the gateway is mounted. Raises UpstreamError."""
-    return facts(await ask_metadata(app, snapshot, root_path))
+    capabilities = facts(await ask_metadata(app, snapshot, root_path))
+    if capabilities.parameters is None:
+        raise UpstreamError("it does not say by what it can be searched")
+    return capabilities
 
 
 async def ask_metadata(app: ASGIApp, snapshot: Snapshot, root_path: str = "") -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import uvicorn
@@ -53,9 +53,11 @@ def bind(address: ListenAddress) -> socket.socket:
             address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )[0]
         # With the protocol said, asyncio switches Nagle's algorithm off for its connections.
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(target)
+        with ExitStack() as until_bound:
+            bound = until_bound.enter_context(socket.socket(family, kind, protocol))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(target)
+            until_bound.pop_all()
     except OSError as error:
         raise SmartGatewayError(f"cannot listen on {address}: {error.strerror}") from None
     return bound
