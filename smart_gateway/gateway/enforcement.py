@@ -58,9 +58,12 @@ class Enforcement:
             await exchange.refuse(decision)
 
     async def _rehearse(self, exchange: Exchange, request: FhirRequest) -> None:
-        """Decides for the log alone; then the request goes on as it came. What cannot be parsed was refused before."""
+        """Decides for the log alone; then the request goes on as it came. What cannot be parsed was refused before.
+
+        Bodies, stored resources and answers are not looked at: the record says what ``explain`` would.
+        """
         try:
-            await self._decide(exchange, request, await self._access(exchange, request))
+            exchange.findings.decision = await self._decide(exchange, request, await self._access(exchange, request))
         except SmartGatewayError as error:
             exchange.findings.error = error
         await pass_unjudged(exchange, self._inner(exchange))
