@@ -14,6 +14,7 @@ _RAW = re.compile(rb"[!\"$->@-~]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Legal in a query as they are (RFC 3986 section 3.4) and free of meaning in a form.
 _PLAIN = "/:,@*"
+_HARMLESS = re.compile(r"[A-Za-z0-9_.\-~/:,@*]*")  # what ``quote`` leaves as it is
 
 
 def decode_query(data: bytes, limit: int) -> list[tuple[str, str]]:
@@ -36,7 +37,11 @@ def decode_form(data: bytes, limit: int) -> list[tuple[str, str]]:
 
 def encode_query(pairs: Iterable[tuple[str, str]]) -> str:
     """``pairs`` as a query string or form body, every byte that could mean something percent-encoded, a space as ``%20``."""
-    return "&".join(f"{quote(name, safe=_PLAIN)}={quote(value, safe=_PLAIN)}" for name, value in pairs)
+    return "&".join([f"{_encode(name)}={_encode(value)}" for name, value in pairs])
+
+
+def _encode(text: str) -> str:
+    return text if _HARMLESS.fullmatch(text) is not None else quote(text, safe=_PLAIN)
 
 
 def _pairs(text: str, limit: int) -> list[tuple[str, str]]:

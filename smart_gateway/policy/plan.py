@@ -6,6 +6,7 @@ gateway knows is a value of this module: ``gateway.enforcement`` matches on them
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -13,6 +14,8 @@ from smart_gateway.boundary.model import Boundary
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.scopes.permissions import Permission
+
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_.\-~$/]+")  # what quoting would leave as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,9 @@ class UpstreamRequest:
     @property
     def target(self) -> str:
         """Path and query, percent-encoded anew from what was parsed (semantics 0.1); ``/`` before the path, no base."""
-        path = "/" + "/".join(quote(segment, safe="$") for segment in self.path)
+        path = "/" + "/".join(self.path)
+        if _PLAIN_PATH.fullmatch(path) is None or path.count("/") != len(self.path):
+            path = "/" + "/".join([quote(segment, safe="$") for segment in self.path])
         return f"{path}?{encode_query(self.query)}" if self.query else path
 
 

@@ -43,6 +43,8 @@ class Place(Enum):
     COMPARTMENT_SEARCH = auto()
     OPERATION = auto()
 
+    __hash__ = object.__hash__  # each member is one object; Enum's own hash is a call into Python
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -16,6 +16,8 @@ class Permission(Flag):
     DELETE = 8
     SEARCH = 16
 
+    __hash__ = object.__hash__  # each combination is one object; Enum's own hash is a call into Python
+
     @property
     def letters(self) -> str:
         """The letters in the order that SMART prescribes, such as ``rs``."""
