@@ -48,8 +48,8 @@ class _Generation:
     app: ASGIApp
     gateway: Gateway
 
-    async def aclose(self) -> None:
-        await self.built.aclose()
+    async def aclose(self, successor: _Generation | None = None) -> None:
+        await self.built.aclose(None if successor is None else successor.built)
         if isinstance(self.app, Upstream):
             await self.app.aclose()
 
@@ -78,14 +78,16 @@ class SmartGateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._learning: asyncio.Task[None] | None = None
         self._stopping = False
-        self._generation = self._generate(settings)
+        self._root_path = ""
+        self._generation = self._generate(settings, None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
         if self._learning is None and scope["type"] == "http":
-            self._learn(scope.get("root_path", ""))
+            self._root_path = scope.get("root_path", "")
+            self._learn()
         await self._generation.gateway(scope, receive, send)
 
     @property
@@ -95,14 +97,14 @@ class SmartGateway:
 
     def adopt(self, settings: Settings) -> None:
         """Puts ``settings`` in force for requests that begin from now on; raises, and changes nothing, where they cannot be built."""
-        old, made = self._generation, self._generate(settings)
+        old, made = self._generation, self._generate(settings, self._generation.built)
         if made.snapshot.policy.bases == old.snapshot.policy.bases:
             made.snapshot = _informed(made.snapshot, old.snapshot.policy.capabilities)
         self._generation = made
         if self._learning is not None:
             self._learning.cancel()
             self._learn()
-        self._keep(self._retire(old))
+        self._keep(self._retire(old, made))
 
     async def ready(self) -> bool:
         """Whether requests can be judged: not stopping, and each issuer has keys."""
@@ -121,9 +123,9 @@ class SmartGateway:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._generation.aclose()
 
-    def _generate(self, settings: Settings) -> _Generation:
+    def _generate(self, settings: Settings, previous: Built | None) -> _Generation:
         app = proxy_to(settings) if self._app is None else self._app
-        built = build(settings, sealing_key=self._sealing_key, dry_run=self._dry_run)
+        built = build(settings, sealing_key=self._sealing_key, dry_run=self._dry_run, previous=previous)
         generation = _Generation(built, built.snapshot, app, Gateway(app, lambda: generation.snapshot))
         return generation
 
@@ -139,15 +141,15 @@ class SmartGateway:
 
         await (self._app or _lifespan)(scope, receive, send_on)
 
-    def _learn(self, root_path: str = "") -> None:
-        self._learning = asyncio.get_running_loop().create_task(self._keep_informed(self._generation, root_path))
+    def _learn(self) -> None:
+        self._learning = asyncio.get_running_loop().create_task(self._keep_informed(self._generation))
 
-    async def _keep_informed(self, generation: _Generation, root_path: str) -> None:
+    async def _keep_informed(self, generation: _Generation) -> None:
         """Asks for the CapabilityStatement until it is had, and again now and then; until then the release's tables stand in."""
         pause = self._patterns.first
         while True:
             try:
-                capabilities = await ask_capabilities(generation.app, generation.snapshot, root_path)
+                capabilities = await ask_capabilities(generation.app, generation.snapshot, self._root_path)
             except SmartGatewayError as error:
                 logger.warning("the upstream's CapabilityStatement cannot be had, the release's tables stand in: %s", error)
                 await asyncio.sleep(pause)
@@ -159,12 +161,12 @@ class SmartGateway:
             pause = self._patterns.first
             await asyncio.sleep(self._patterns.refresh)
 
-    async def _retire(self, old: _Generation) -> None:
+    async def _retire(self, old: _Generation, successor: _Generation) -> None:
         """Closes what requests under way may still use, later."""
         try:
             await asyncio.sleep(self._patterns.retire)
         finally:
-            await old.aclose()
+            await old.aclose(successor)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -23,7 +23,7 @@ from smart_gateway.app import Patterns
 from smart_gateway.errors import UpstreamUnavailable
 from smart_gateway.settings.model import Settings
 from tests.support.asgi import FHIR, Reply, ScriptedUpstream
-from tests.support.issuer import AUDIENCE, ScriptedIssuer
+from tests.support.issuer import AUDIENCE, ScriptedIssuer, make_key, serve
 
 STATEMENT = {
     "resourceType": "CapabilityStatement",
@@ -51,7 +51,7 @@ def settings(keys: Path, **sections: Any) -> Settings:
     made = {
         "server": {"public_url": AUDIENCE},
         "upstream": {"fhir_version": "R4", **sections.pop("upstream", {})},
-        "issuers": [{"issuer": ISSUER.issuer, "jwks_file": str(keys)}],
+        "issuers": sections.pop("issuers", [{"issuer": ISSUER.issuer, "jwks_file": str(keys)}]),
         "policy": {**sinks, **sections.pop("policy", {})},
     }
     return load_settings({**made, **sections}, environment={})
@@ -176,6 +176,39 @@ async def test_new_settings_count_for_the_next_request(keys: Path, upstream: Scr
         assert (await http.get("/fhir/Patient/123", headers=bearer(scope="patient/Patient.r"))).status_code == 403
         assert guarded.snapshot.policy.capabilities == old.policy.capabilities
         assert guarded.snapshot.sealer.open(old.sealer.seal(b"x", b"", 0.0, b"n" * 12), b"", 1.0) == b"x"
+    await guarded.aclose()
+
+
+async def test_a_reload_during_an_outage_locks_nobody_out(keys: Path, upstream: ScriptedUpstream) -> None:
+    with serve(ScriptedIssuer()) as issuer:
+        choices = {"issuers": [{"issuer": issuer.issuer, "jwks_uri": issuer.jwks_uri}]}
+        guarded = SmartGateway(upstream, settings(keys, **choices), patterns=QUICK)
+        assert await guarded.ready()
+        token = issuer.token(now=time.time(), scope="patient/Patient.r")
+    async with client(guarded) as http:
+        guarded.adopt(settings(keys, **choices, policy={"absent_and_forbidden": 403}))
+        guarded.adopt(settings(keys, **choices, policy={"absent_and_forbidden": 404}))
+        await asyncio.sleep(0)
+        headers = {"authorization": f"Bearer {token}"}
+        assert (await http.get("/fhir/Patient/123", headers=headers)).status_code == 200
+        guarded.adopt(settings(keys, **choices, revocation={"jti": ["token-1"]}))
+        assert (await http.get("/fhir/Patient/123", headers=headers)).status_code == 401
+        guarded.adopt(settings(keys))  # the other issuer's keys are no longer anybody's
+        assert (await http.get("/fhir/Patient/123", headers=headers)).status_code == 401
+        assert (await http.get("/fhir/Patient/123", headers=bearer(scope="patient/Patient.r"))).status_code == 200
+    await guarded.aclose()
+
+
+async def test_a_key_that_left_its_file_is_gone_with_the_reload(keys: Path, upstream: ScriptedUpstream) -> None:
+    def replace_keys() -> None:
+        keys.write_text(json.dumps({"keys": [make_key("ES256", "another").jwk()]}))
+
+    guarded = SmartGateway(upstream, settings(keys))
+    async with client(guarded) as http:
+        assert (await http.get("/fhir/Patient/123", headers=bearer(scope="patient/Patient.r"))).status_code == 200
+        replace_keys()
+        guarded.adopt(settings(keys))
+        assert (await http.get("/fhir/Patient/123", headers=bearer(scope="patient/Patient.r"))).status_code == 401
     await guarded.aclose()
 
 

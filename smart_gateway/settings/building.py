@@ -51,11 +51,13 @@ class Built:
 
     snapshot: Snapshot
     verifier: Verifier
+    issuers: tuple[IssuerConfig, ...]
     files: tuple[FileIO, ...] = ()
 
-    async def aclose(self) -> None:
-        """Ends key fetches and closes files."""
-        await self.verifier.aclose()
+    async def aclose(self, successor: Built | None = None) -> None:
+        """Ends key fetches, unless ``successor`` goes on with them, and closes files."""
+        if successor is None or successor.verifier is not self.verifier:
+            await self.verifier.aclose()
         for file in self.files:
             file.close()
 
@@ -65,16 +67,24 @@ def build_snapshot(settings: Settings) -> Snapshot:
     return build(settings, recording=False).snapshot
 
 
-def build(settings: Settings, *, sealing_key: bytes | None = None, dry_run: bool = False, recording: bool = True) -> Built:
-    """Builds anew. ``sealing_key`` seals where the settings name no key; without both a key is made up. ``recording``
-    opens the audit files; raises OSError where one cannot be opened.
+def build(
+    settings: Settings,
+    *,
+    sealing_key: bytes | None = None,
+    dry_run: bool = False,
+    recording: bool = True,
+    previous: Built | None = None,
+) -> Built:
+    """Builds anew. ``sealing_key`` seals where the settings name no key; without both a key is made up. ``recording`` opens the audit
+    files; raises OSError where one cannot be opened. Keys that ``previous`` has fetched are kept where the issuers are the same, so
+    that a reload during an issuer's outage locks nobody out.
     """
     policy = build_policy(settings)
     limits = build_limits(settings.policy)
-    deny_list = DenyList(frozenset(settings.revocation.jti), frozenset(settings.revocation.subjects))
-    verifier = Verifier(build_issuers(settings), policy.bases, HttpTransport(), deny_list=deny_list)
+    issuers = build_issuers(settings)
     sinks = settings.policy.audit.sinks if recording else []
     files = tuple(FileIO(settings.file(sink.file), "ab") for sink in sinks if isinstance(sink, FileSink))
+    verifier = _verifier(issuers, policy, previous)
     authorization = settings.upstream.authorization
     bearer = authorization.bearer.reveal() if isinstance(authorization, BearerAuthorization) else None
     snapshot = Snapshot(
@@ -95,7 +105,16 @@ def build(settings: Settings, *, sealing_key: bytes | None = None, dry_run: bool
         answer_time=settings.upstream.answer_time,
         dry_run=dry_run,
     )
-    return Built(snapshot, verifier, files)
+    verifier.deny_list = DenyList(frozenset(settings.revocation.jti), frozenset(settings.revocation.subjects))
+    return Built(snapshot, verifier, issuers, files)
+
+
+def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, previous: Built | None) -> Verifier:
+    """A key file may have changed under the same name: then nothing of what was read from it is kept."""
+    same = previous is not None and (previous.issuers, previous.snapshot.policy.bases) == (issuers, policy.bases)
+    if previous is not None and same and all(issuer.jwks_file is None for issuer in issuers):
+        return previous.verifier
+    return Verifier(issuers, policy.bases, HttpTransport())
 
 
 def build_policy(settings: Settings) -> Policy:
