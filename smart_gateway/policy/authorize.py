@@ -106,12 +106,17 @@ def _require(request: FhirRequest, access: Access, type: str, permission: Permis
 
 def _denied_still(request: FhirRequest, access: Access, missing: Missing) -> bool:
     """Whether another rule denies the request of a token that has the missing scope. Spec: semantics 10."""
-    scopes = access.principal.scopes
-    richer = replace(access.principal, scopes=replace(scopes, resources=(*scopes.resources, *_resource_scopes(missing))))
+    richer = access.remembered(("with", missing.scope), lambda: _with(access, missing))
     try:
-        return isinstance(authorize(request, Access(richer, access.policy)), Deny)
+        return isinstance(authorize(request, richer), Deny)
     except RequestError:
         return False  # broken or not supported: that is no rule, and is said when its time comes
+
+
+def _with(access: Access, missing: Missing) -> Access:
+    scopes = access.principal.scopes
+    richer = replace(scopes, resources=(*scopes.resources, *_resource_scopes(missing)))
+    return Access(replace(access.principal, scopes=richer), access.policy)
 
 
 def _resource_scopes(missing: Missing) -> tuple[ResourceScope, ...]:

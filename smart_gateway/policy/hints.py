@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smart_gateway.boundary.describing import smallest_scope
+from smart_gateway.boundary.model import Boundary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import Missing
 from smart_gateway.request.model import FhirRequest
@@ -16,11 +17,17 @@ def missing_scope(request: FhirRequest, access: Access, type: str, permission: P
     """The one smallest scope that would give ``permission`` on ``type``; empty where none would help this request."""
     if access.client is None or access.client.pin is not None or access.principal.anonymous:
         return ()
-    for context in _contexts(access):
-        for scope in _obtainable(access, context, type, permission):
-            if _would_help(request, access, scope, type, permission):
-                return (Missing(scope.text, type, permission),)
+    for scope, boundary in access.remembered(("hints", f"{type}.{permission.letters}"), lambda: _hints(access, type, permission)):
+        if _would_help(request, access, boundary, type):
+            return (Missing(scope.text, type, permission),)
     return ()
+
+
+def _hints(access: Access, type: str, permission: Permission) -> tuple[tuple[ResourceScope, Boundary], ...]:
+    """The scopes that give something at all, the smallest first, and what each gives."""
+    scopes = [scope for context in _contexts(access) for scope in _obtainable(access, context, type, permission)]
+    given = [(scope, access.with_scope(scope, type, permission)) for scope in scopes]
+    return tuple([(scope, boundary) for scope, boundary in given if not boundary.is_nothing])
 
 
 def _contexts(access: Access) -> tuple[Context, ...]:
@@ -46,10 +53,7 @@ def _obtainable(access: Access, context: Context, type: str, permission: Permiss
         yield smallest_scope(context, type, permission, syntax, scope.params)
 
 
-def _would_help(request: FhirRequest, access: Access, scope: ResourceScope, type: str, permission: Permission) -> bool:
-    boundary = access.with_scope(scope, type, permission)
-    if boundary.is_nothing:
-        return False
+def _would_help(request: FhirRequest, access: Access, boundary: Boundary, type: str) -> bool:
     if request.id is not None and request.type == type and not access.matcher.could_hold(boundary, type, request.id):
         return False
     asked = request.compartment

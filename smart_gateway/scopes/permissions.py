@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Flag
+from functools import cache
 
 _LETTERS = "cruds"
 
@@ -21,7 +22,7 @@ class Permission(Flag):
     @property
     def letters(self) -> str:
         """The letters in the order that SMART prescribes, such as ``rs``."""
-        return "".join(letter for letter in _LETTERS if _BY_LETTER[letter] in self)
+        return _letters(self)
 
     @classmethod
     def of(cls, letters: str) -> Permission | None:
@@ -36,3 +37,8 @@ class Permission(Flag):
 
 
 _BY_LETTER = dict(zip(_LETTERS, Permission, strict=True))
+
+
+@cache
+def _letters(permissions: Permission) -> str:
+    return "".join(letter for letter in _LETTERS if _BY_LETTER[letter] in permissions)
