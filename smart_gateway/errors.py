@@ -256,7 +256,7 @@ class UpstreamTimeout(UpstreamError):
 
 
 class SettingsError(SmartGatewayError):
-    """The configuration is refused; ``findings`` holds all of them (``settings.checks.Finding``)."""
+    """The configuration is refused; ``findings`` holds all of them (``settings.findings.Finding``)."""
 
     code = "invalid-settings"
 

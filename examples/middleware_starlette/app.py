@@ -57,11 +57,25 @@ async def search(request: Request) -> Response:
     return JSONResponse({"resourceType": "Bundle", "type": "searchset", "entry": entries}, media_type=FHIR_JSON)
 
 
+async def metadata(_request: Request) -> Response:
+    """What this server says of itself; the gateway serves it with SMART's security section."""
+    resources = [{"type": type, "interaction": [{"code": "read"}, {"code": "search-type"}]} for type in ("Patient", "Observation")]
+    statement = {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "kind": "instance",
+        "fhirVersion": "4.0.1",
+        "format": ["json"],
+        "rest": [{"mode": "server", "resource": resources}],
+    }
+    return JSONResponse(statement, media_type=FHIR_JSON)
+
+
 async def home(_request: Request) -> Response:
     """Beside the FHIR server, the application is what it was."""
     return PlainTextResponse("The FHIR server is at /fhir.\n")
 
 
-fhir = Starlette(routes=[Route("/{type}/{id}", read), Route("/{type}", search)])
+fhir = Starlette(routes=[Route("/metadata", metadata), Route("/{type}/{id}", read), Route("/{type}", search)])
 guarded = SmartGateway(fhir, settings=load_settings(HERE / "gateway.yaml"))
 app = Starlette(routes=[Route("/", home), Mount("/fhir", guarded)])
