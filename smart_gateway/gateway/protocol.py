@@ -36,8 +36,12 @@ class StrictProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._fault: RequestError | None = None
         self._data = b""
-        self._head_size = 0
+        self._unread = 0  # bytes that came since the parser last made something of them
+        self._got_on = False
+        self._begun = False
+        self._ended = False
         self._in_head = True
+        self._cycles: list[RequestResponseCycle] = []
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -46,29 +50,47 @@ class StrictProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._abandon()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._data = data
+        if self._ended:
+            return
+        self._data, self._got_on = data, False
         super().data_received(data)
-        if self._in_head:
-            self._head_size += len(data)
-            limits = self.snapshots().limits
-            if self._head_size > limits.headers + limits.url:
-                self._refuse(HeadersTooLarge("The request's head is longer than this gateway accepts."))
+        self._unread = 0 if self._got_on else self._unread + len(data)
+        limits = self.snapshots().limits
+        if self._unread > limits.headers + limits.url:
+            self._refuse(HeadersTooLarge("The request's head, or a part of it, is longer than this gateway accepts."))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._begun = True
         if not self._in_head:
             self._start_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers are dropped: they come after what was judged, and must not pass for headers. Spec: RFC 9110 section 6.5.1."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._got_on = True
         self._stop_timer()
         self._fault = _fault(self.url, self.headers, self.parser.get_http_version())
         if self._fault is not None:
             raise _Refused
+        self._in_head = False
         super().on_headers_complete()
+        self._cycles = [*self._waiting(), self.cycle]
+
+    def on_body(self, body: bytes) -> None:
+        self._got_on = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._got_on = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature
         """uvicorn's way out for what cannot be parsed, called while the parser's exception is handled."""
@@ -78,7 +100,7 @@ class StrictProtocol(HttpToolsProtocol):
             self._refuse(self._fault or RequestError("The request is no well-formed HTTP.", reason="malformed-request"))
 
     def _start_head(self) -> None:
-        self._in_head, self._head_size = True, 0
+        self._in_head = True
         self._stop_timer()
         self._head_timer = self.loop.call_later(self.snapshots().limits.header_time, self._too_slow)
 
@@ -88,21 +110,36 @@ class StrictProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _too_slow(self) -> None:
-        if self._head_size == 0:
-            self.transport.close()
-        else:
+        if self._begun:
             self._refuse(RequestTooSlow("The request's head did not arrive in time."))
+        else:
+            self.transport.close()
 
     def _refuse(self, fault: RequestError) -> None:
-        """Answers and ends the connection; beside another answer under way it only ends it, for they must not mix."""
+        """Answers and ends the connection. Behind requests that are still being answered, it ends after them, without a word of its own:
+        answers must not mix. Spec: RFC 9112 section 9.3.2."""
         self._stop_timer()
-        if self.transport.is_closing():
+        if self._ended or self.transport.is_closing():
             return
-        cycle: RequestResponseCycle | None = self.cycle
-        busy = cycle is not None and not cycle.response_complete
-        if not busy:
+        self._ended = True
+        waiting = self._waiting()
+        if waiting and self._in_head:
+            waiting[-1].keep_alive = False
+            return
+        if not any(cycle.response_started for cycle in waiting) and len(waiting) < 2:
             self.transport.write(self._answer(fault))
+        self._abandon()
         self.transport.close()
+
+    def _waiting(self) -> list[RequestResponseCycle]:
+        """The requests that are not answered yet, in the order in which they came."""
+        return [cycle for cycle in self._cycles if not cycle.response_complete]
+
+    def _abandon(self) -> None:
+        """Tells every request under way that nobody waits: uvicorn tells the last one only."""
+        for cycle in self._waiting():
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _answer(self, fault: RequestError) -> bytes:
         snapshot = self.snapshots()

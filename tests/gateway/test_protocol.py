@@ -37,10 +37,10 @@ async def serving(**choices: Any) -> AsyncIterator[tuple[Front, int]]:
 async def say(port: int, *parts: bytes) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of the first answer; (0, {}, b"") where the connection ends without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for one in parts:
-        writer.write(one)
-        await writer.drain()
     try:
+        for one in parts:
+            writer.write(one)
+            await writer.drain()
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         return int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
@@ -115,13 +115,76 @@ async def test_a_large_head_is_431_however_it_comes() -> None:
         assert (await say(port, b"GET /fhir/" + b"a" * 3500))[0] == 431
 
 
-async def test_beside_another_answer_a_refusal_only_ends_the_connection() -> None:
-    async with serving() as (front, port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(READ + GOOD + b"\r\n" + b"GET /fhir/Observation/o1#x HTTP/1.1\r\n" + GOOD + b"\r\n")
-        assert b"fragment" not in await reader.read()
+async def everything(port: int, *parts: bytes) -> bytes:
+    """All that is answered until the connection ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for one in parts:
+        writer.write(one)
+        await writer.drain()
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
         writer.close()
-        assert [event.code for event in front.log.events if event.code == "fragment"] == []
+
+
+async def test_behind_another_request_a_refusal_only_ends_the_connection() -> None:
+    async with serving() as (front, port):
+        bad = b"GET /fhir/Observation/o1#x HTTP/1.1\r\n" + GOOD + b"\r\n"
+        said = await everything(port, (READ + GOOD + b"\r\n") * 2 + bad + READ + GOOD + b"\r\n")
+        assert (said.count(b"HTTP/1.1 200 OK"), said.count(b"HTTP/1.1 ")) == (2, 2)
+        assert [event.status for event in front.log.events] == [200, 200]
+
+
+async def test_many_requests_at_once_are_answered_in_order() -> None:
+    """More bytes than a head may have, but no head of them is long."""
+    async with serving(limits=Limits(headers=2000, url=1000)) as (_, port):
+        said = await everything(port, (READ + GOOD + b"\r\n") * 99 + READ + GOOD + b"Connection: close\r\n\r\n")
+        assert said.count(b"HTTP/1.1 200 OK") == 100
+
+
+SEARCH = b"POST /fhir/Observation/_search HTTP/1.1\r\nHost: fhir.example.org\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+CHUNKED = SEARCH + b"Transfer-Encoding: chunked\r\n"
+TOKEN = b"Authorization: Bearer t\r\n"
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("trailer", [TOKEN, b"Trailer: Authorization\r\n" + TOKEN])
+async def test_a_trailer_is_no_header(trailer: bytes, apart: bool) -> None:
+    async with serving() as (_, port):
+        parts = (CHUNKED + b"\r\n", b"0\r\n" + trailer + b"\r\n")
+        assert (await say(port, *(parts if apart else (b"".join(parts),))))[0] == 401
+
+
+async def test_trailers_change_nothing_for_a_good_request() -> None:
+    async with serving() as (_, port):
+        trailer = b"Host: evil\r\nAuthorization: Bearer x\r\nIf-None-Match: *\r\n\r\n"
+        assert (await say(port, READ + GOOD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + trailer))[0] == 200
+
+
+@pytest.mark.parametrize("body", [b"xyz\r\n\r\n", b"5;\x00\r\nhello\r\n", b"0\n\n", b"-1\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\n"])
+async def test_a_broken_body_is_400(body: bytes) -> None:
+    async with serving() as (_, port):
+        status, headers, answer = await say(port, CHUNKED + TOKEN + b"\r\n" + body)
+        assert (status, headers["connection"]) == (400, "close")
+        assert b'"code":"malformed-request"' in answer
+
+
+@pytest.mark.parametrize("start", [b"0\r\nX-A: ", b"5;x="])
+async def test_trailers_and_chunk_extensions_have_a_limit(start: bytes) -> None:
+    async with serving(limits=Limits(headers=2000, url=1000)) as (front, port):
+        await say(port, CHUNKED + TOKEN + b"\r\n", start, *[b"a" * 200_000] * 5)
+        assert "headers-too-large" in [event.code for event in front.log.events]
+
+
+async def test_nothing_is_written_into_a_connection_that_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as (_, port):
+        for _ in range(5):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write((READ + GOOD + b"\r\n") * 5)
+            await writer.drain()
+            writer.transport.abort()
+        assert (await say(port, READ + GOOD + b"\r\n"))[0] == 200
+    assert "failed" not in caplog.text
 
 
 async def test_connections_are_kept_and_every_head_has_its_own_time() -> None:
