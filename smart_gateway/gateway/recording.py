@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from smart_gateway.errors import RequestError, SmartGatewayError, TokenError
 from smart_gateway.gateway.exchange import Exchange, Findings
@@ -13,11 +13,13 @@ from smart_gateway.request.model import FhirRequest
 
 CLIENT_GONE = 499  # the status in the log of a request whose client left before an answer (nginx's number)
 _GRANTING = "grants"
+_NOBODY = Principal("", anonymous=True)
 
 
 def record(exchange: Exchange, started: float) -> None:
     """Writes the record of ``exchange``, which began at ``started`` (seconds since the epoch)."""
     snapshot, findings = exchange.snapshot, exchange.findings
+    request, who = findings.request, findings.principal or _NOBODY
     now = snapshot.clock()
     snapshot.log.record(
         DecisionEvent(
@@ -32,8 +34,16 @@ def record(exchange: Exchange, started: float) -> None:
             upstream_status=findings.upstream_status,
             removed=findings.removed,
             dry_run=snapshot.dry_run,
-            **_asked(findings.request),
-            **_who(findings.principal),
+            interaction=request.interaction if request is not None else None,
+            type=request.type if request is not None else None,
+            id=request.id if request is not None else None,
+            types=_types(request),
+            issuer=who.issuer or None,
+            subject=who.subject,
+            client_id=who.client_id,
+            fhir_user=str(who.fhir_user) if who.fhir_user is not None else None,
+            patient=who.patient,
+            actor=_actor(who),
         )
     )
 
@@ -67,29 +77,22 @@ def _rules(findings: Findings) -> tuple[str, ...]:
     """The rules that decided: those that grant, for a permit; those that limit or deny, for a refusal by permission."""
     match findings.decision:
         case Permit(grounds=grounds):
-            return tuple(ground.rule for ground in grounds if ground.result == _GRANTING)
+            return tuple([ground.rule for ground in grounds if ground.result == _GRANTING])
         case Deny(grounds=grounds):
-            return tuple(ground.rule for ground in grounds if ground.result != _GRANTING)
+            return tuple([ground.rule for ground in grounds if ground.result != _GRANTING])
         case None:
             return ()
 
 
-def _asked(request: FhirRequest | None) -> dict[str, Any]:
+def _types(request: FhirRequest | None) -> tuple[str, ...]:
+    """Every type that the path names, once."""
     if request is None:
-        return {}
-    types = tuple(dict.fromkeys(t for t in (request.type, request.compartment.type if request.compartment else None) if t is not None))
-    return {"interaction": request.interaction.value, "type": request.type, "id": request.id, "types": types}
+        return ()
+    if request.compartment is None:
+        return (request.type,) if request.type is not None else ()
+    return (request.type, request.compartment.type) if request.type not in (None, request.compartment.type) else (request.compartment.type,)
 
 
-def _who(principal: Principal | None) -> dict[str, Any]:
-    if principal is None or principal.anonymous:
-        return {}
-    actor = principal.actor.get("sub")
-    return {
-        "issuer": principal.issuer,
-        "subject": principal.subject,
-        "client_id": principal.client_id,
-        "fhir_user": str(principal.fhir_user) if principal.fhir_user is not None else None,
-        "patient": principal.patient,
-        "actor": actor if isinstance(actor, str) else None,
-    }
+def _actor(who: Principal) -> str | None:
+    actor = who.actor.get("sub")
+    return actor if isinstance(actor, str) else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionEvent:
+
+class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the decision log says of one request; the names are the keys of its JSON line.
 
     Ids and names only: never a token, a query value, a header or a body. ``time`` is seconds since the epoch, ``duration``

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from io import FileIO
 from typing import Protocol
 
 from msgspec.json import Encoder
+from msgspec.structs import asdict
 
 from smart_gateway.observe.events import DecisionEvent
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
-from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.observe.logs import DecisionLog
@@ -44,7 +44,7 @@ def lines_of(event: DecisionEvent) -> list[bytes]:
 def test_a_line_has_every_field_under_its_own_name() -> None:
     (line,) = lines_of(EVENT)
     record = json.loads(line)
-    assert list(record) == [field.name for field in fields(DecisionEvent)]
+    assert list(record) == list(DecisionEvent.__struct_fields__)
     assert record["types"] == ["Observation", "Patient"]
     assert record["removed"] == 2
     assert record["id"] is None
@@ -52,7 +52,7 @@ def test_a_line_has_every_field_under_its_own_name() -> None:
 
 
 def test_an_event_cannot_be_changed() -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError, match="immutable"):
         EVENT.status = 403  # type: ignore[misc]
 
 
