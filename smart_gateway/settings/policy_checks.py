@@ -33,7 +33,7 @@ def _clients(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem
             scopes = getattr(client, key)
             if scopes is not None:
                 yield from _scopes(scopes, (*path, key), vocabulary, plain_counts=key == "registered_scopes")
-                if not scopes:
+                if not scopes and key != "registered_scopes":
                     yield warning((*path, key), "is empty: this client gets nothing at all")
         yield from _client_role(name, client, path)
     if policy.clients == {}:
