@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from smart_gateway.errors import HeadersTooLarge, RequestError, TokenError
+from smart_gateway.errors import HeadersTooLarge, RequestError, TokenError, TokenMissing
 from smart_gateway.request.limits import Limits
 
 # RFC 6750 section 2.1: "Bearer" 1*SP b64token; the scheme is case-insensitive (RFC 9110 section 11.1).
@@ -28,7 +28,7 @@ def bearer_token(headers: Sequence[tuple[bytes, bytes]], limits: Limits) -> str 
         raise _too_long()
     match = _BEARER.fullmatch(values[0])
     if match is None:
-        raise TokenError(_objection(values[0]), reason="unknown-scheme")
+        raise _objection(values[0])
     if len(match[1]) > limits.token:
         raise _too_long()
     return match[1].decode("ascii")
@@ -38,10 +38,11 @@ def _too_long() -> HeadersTooLarge:
     return HeadersTooLarge("The access token is longer than is accepted here.", reason="token-too-long", expression="http.Authorization")
 
 
-def _objection(value: bytes) -> str:
+def _objection(value: bytes) -> TokenError:
+    """A scheme that is not known counts as no authentication at all: then there is no error code. Spec: RFC 6750 section 3.1."""
     scheme = value.split(b" ", 1)[0].lower()
     if scheme == b"bearer":
-        return "The Authorization header holds no well-formed bearer token."
+        return TokenError("The Authorization header holds no well-formed bearer token.", reason="malformed-token")
     if scheme == b"dpop":
-        return "Tokens of the DPoP scheme cannot be checked here yet and are refused."
-    return "The Authorization header uses a scheme other than Bearer."
+        return TokenError("Tokens of the DPoP scheme cannot be checked here yet and are refused.", reason="unknown-scheme")
+    return TokenMissing("The Authorization header uses a scheme other than Bearer.", reason="unknown-scheme")

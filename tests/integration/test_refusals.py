@@ -159,7 +159,7 @@ def test_a_method_outside_the_grammar_is_405_with_allow(amy: App, method: str, t
     ("authorization", "status", "error"),
     [
         (None, 401, None),
-        ("Basic eDp5", 401, "invalid_token"),
+        ("Basic eDp5", 401, None),
         ("Bearer", 401, "invalid_"),
         ("Bearer nonsense", 401, "invalid_token"),
         ("Bearer a.b.c", 401, "invalid_token"),

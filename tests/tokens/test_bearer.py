@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smart_gateway.errors import HeadersTooLarge, RequestError, TokenError
+from smart_gateway.errors import HeadersTooLarge, RequestError, TokenError, TokenMissing
 from smart_gateway.request.limits import Limits
 from smart_gateway.tokens.bearer import bearer_token
 
@@ -67,6 +67,13 @@ def test_anything_else_is_refused(value: bytes) -> None:
         read(value)
     assert refused.value.status == 401
     assert "abc" not in refused.value.text
+
+
+@pytest.mark.parametrize("value", [b"Basic dXNlcjpwYXNz", b"Token abc", b"Negotiate abc", b""])
+def test_another_scheme_is_no_authentication_hence_no_error_code(value: bytes) -> None:
+    with pytest.raises(TokenMissing) as refused:
+        read(value)
+    assert refused.value.error is None
 
 
 def test_dpop_is_named() -> None:
