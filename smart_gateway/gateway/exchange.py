@@ -25,6 +25,8 @@ _PRIVATE = (b"cache-control", b"private, no-store")
 _SANDBOX = (b"content-security-policy", b"sandbox")
 _SET_HERE = frozenset({b"x-content-type-options", b"cache-control"})
 _BODILESS = frozenset({204, 304})
+_ENDING = frozenset({408, 413})
+_CLOSE = (b"connection", b"close")
 
 
 @dataclass(slots=True)
@@ -64,17 +66,17 @@ class Exchange:
 
     async def answer(self, answer: Answer, *, public: bool = False) -> None:
         """Sends ``answer`` whole. ``public``: it may be kept by caches."""
-        headers = [(name, value) for name, value in answer.headers if name not in _SET_HERE]
+        headers = answer.headers
         if answer.status not in _BODILESS:
-            headers.append((b"content-length", str(len(answer.body)).encode()))
+            headers = (*headers, (b"content-length", b"%d" % len(answer.body)))
         await self.start(answer.status, headers, public=public)
         await self.write(answer.body, more=False)
 
     async def refuse(self, reason: Deny | SmartGatewayError) -> None:
         """Sends the refusal. One for being too slow or too large ends the connection: the rest of the body is not wanted."""
-        answer = refuse(reason, self._facing())
-        if answer.status in {408, 413}:
-            answer = Answer(answer.status, (*answer.headers, (b"connection", b"close")), answer.body)
+        made = refuse(reason, self._facing())
+        headers = tuple(header for header in made.headers if header[0] not in _SET_HERE)
+        answer = Answer(made.status, headers if made.status not in _ENDING else (*headers, _CLOSE), made.body)
         if isinstance(reason, Deny):
             self.findings.decision = reason
         else:
@@ -93,7 +95,7 @@ class Exchange:
 
     async def write(self, body: bytes, *, more: bool) -> None:
         """Sends a part of the body; to HEAD nothing but its end."""
-        if body and self.is_head:
+        if self.is_head:
             body = b""
         if body or not more:
             await self._send({"type": "http.response.body", "body": body, "more_body": more})

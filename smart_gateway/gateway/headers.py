@@ -57,12 +57,12 @@ class RequestId:
 
 def name_request(scope: Scope, snapshot: Snapshot) -> RequestId:
     """A new name, or the one that a trusted proxy gave."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
-    if given is None or _ID.fullmatch(given) is None:
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(given) != 1 or _ID.fullmatch(given[0]) is None:
         return RequestId(snapshot.entropy(8).hex())
     if _is_trusted(_peer(scope), snapshot):
-        return RequestId(given.decode("ascii"))
-    return RequestId(snapshot.entropy(8).hex(), given)
+        return RequestId(given[0].decode("ascii"))
+    return RequestId(snapshot.entropy(8).hex(), given[0])
 
 
 def to_upstream(scope: Scope, snapshot: Snapshot, request_id: RequestId) -> list[tuple[bytes, bytes]]:

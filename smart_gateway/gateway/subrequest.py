@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +19,7 @@ from smart_gateway.policy.plan import UpstreamRequest
 Headers = list[tuple[bytes, bytes]]
 
 _JSON = ((b"accept", FHIR_JSON.encode()),)
+_FORM = (b"content-type", FORM.encode())
 # An answer that has two of these can be read in two ways.
 _SINGLE = frozenset({b"content-type", b"content-encoding", b"content-length", b"etag", b"location", b"content-location", b"last-modified"})
 
@@ -39,10 +41,14 @@ class Received:
         """The body, when it can be judged. Raises UpstreamError for another encoding, media type, charset or FHIR ``version``."""
         if self.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             raise UpstreamError("The FHIR server encoded its answer though it was asked not to.")
-        type = self.text(b"content-type")
-        if type is None or not is_json_body(content_type(type, version)):
+        if not _is_json(self.headers.get(b"content-type"), version):
             raise UpstreamError("The FHIR server's answer is not FHIR JSON, which it was asked for.")
         return self.body
+
+
+@lru_cache(maxsize=64)
+def _is_json(type: bytes | None, version: str) -> bool:
+    return type is not None and is_json_body(content_type(type.decode("latin-1"), version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +76,23 @@ class Inner:
     async def collect(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes | None = None) -> Received:
         """The whole answer to ``request`` with ``headers``, asked for as FHIR JSON. Raises UpstreamError and its subclasses."""
         collector = _Collector(self._bounds.size)
+        headers, body = _with_body(request, (*_JSON, *headers), body)
         try:
             async with asyncio.timeout(self._bounds.time):
-                await self.pass_on(request, (*_JSON, *headers), body, collector)
+                await self.stream(request, headers, _OneBody(body, self._departure), collector)
         except TimeoutError:
             raise UpstreamTimeout("The FHIR server did not answer in time.") from None
         return collector.received()
 
     async def pass_on(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]], body: bytes | None, send: Send) -> None:
         """Sends ``request`` with ``headers`` and ``body`` (None: that of its form, or none), the answer to ``send``."""
-        if request.form is not None:
-            body = encode_query(request.form).encode("ascii")
-            headers = (*headers, (b"content-type", FORM.encode()))
-        if body is not None:
-            headers = (*headers, (b"content-length", str(len(body)).encode()))
-        await self.stream(request, headers, _OneBody(body or b"", self._departure), send)
+        headers, body = _with_body(request, headers, body)
+        await self.stream(request, headers, _OneBody(body, self._departure), send)
 
     async def stream(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]], receive: Receive, send: Send) -> None:
         """Sends ``request`` with ``headers`` and the body that ``receive`` gives, the answer to ``send``."""
-        scope = self._scope(request, headers)
         try:
-            await self._app(scope, receive, send)
+            await self._app(self._scope(request, headers), receive, send)
         except (SmartGatewayError, ClientGone):
             raise
         except Exception as error:
@@ -109,6 +111,16 @@ class Inner:
             "headers": [*self._headers, *headers, *planned],
             "extensions": {},  # a server's extensions would let an answer leave by another way than ours
         }
+
+
+def _with_body(
+    request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]], body: bytes | None
+) -> tuple[Iterable[tuple[bytes, bytes]], bytes]:
+    """The headers and the body to send; a form is written here."""
+    if request.form is not None:
+        body = encode_query(request.form).encode("ascii")
+        headers = (*headers, _FORM)
+    return (headers, b"") if body is None else ((*headers, (b"content-length", b"%d" % len(body))), body)
 
 
 class _OneBody:
