@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Verdict
+from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Matcher, Verdict
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.fhir.bundles import CARRIERS, carried
 from smart_gateway.fhir.members import Members, value_of
@@ -25,22 +25,26 @@ class Pending:
     references: tuple[Reference, ...]
 
 
-class _Lens(msgspec.Struct):
-    """What a boundary looks at in a type: ``names`` None where all members are read. ``seen`` holds the verdicts by the bytes of these
-    members; resources that agree in them get the same verdict."""
+class _Lens(msgspec.Struct, frozen=True):
+    """How a boundary judges a type: by the members ``read``, or all of them where that is None. Resources that agree in ``telling``
+    get the same verdict."""
 
-    names: tuple[str, ...] | None
-    seen: dict[tuple[bytes, ...], Verdict]
+    judge: Callable[[Mapping[str, Any]], Verdict]
+    read: tuple[str, ...] | None
+    telling: tuple[str, ...]
+
+
+_View = tuple[_Lens, dict[tuple[bytes, ...], Verdict]]  # and the verdicts of one answer, by the bytes of the telling members
 
 
 class Judge:
     """Judges the resources of one answer for one token. Reads no more members than the boundaries look at."""
 
-    __slots__ = ("_access", "_lenses")
+    __slots__ = ("_access", "_views")
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._lenses: dict[tuple[int, str], _Lens] = {}
+        self._views: dict[tuple[int, str], _View] = {}
 
     def verdict(self, boundary: Boundary, type: str, members: Members) -> Verdict:
         """Whether the resource, and every resource that it carries, is inside. Raises JsonError where it cannot be read."""
@@ -51,30 +55,34 @@ class Judge:
 
     def _own(self, boundary: Boundary, type: str, members: Members) -> Verdict:
         # Boundaries are kept by Access and by the rule as long as this judge lives: their identity is a safe key.
-        lens = self._lenses.get((id(boundary), type)) or self._lens(boundary, type)
-        if lens.names is None:
-            return self._admits(boundary, type, members, tuple(members))
-        key = tuple([bytes(members[name]) if name in members else b"" for name in lens.names])
-        held = lens.seen.get(key)
+        lens, seen = self._views.get((id(boundary), type)) or self._view(boundary, type)
+        if lens.read is None:
+            return lens.judge({name: value_of(raw) for name, raw in members.items()})
+        key = tuple([bytes(members[name]) if name in members else b"" for name in lens.telling])
+        held = seen.get(key)
         if held is None:
-            held = lens.seen[key] = self._admits(boundary, type, members, (*lens.names, "resourceType", "id"))
+            held = seen[key] = lens.judge({name: value_of(members[name]) for name in lens.read if name in members})
         return held
 
-    def _admits(self, boundary: Boundary, type: str, members: Members, names: tuple[str, ...]) -> Verdict:
-        resource = {name: value_of(members[name]) for name in names if name in members}
-        return self._access.matcher.admits(boundary, resource, type)
-
-    def _lens(self, boundary: Boundary, type: str) -> _Lens:
-        names = self._access.matcher.members_read(boundary, type)
-        kept = None if names is None else tuple(names - {"resourceType"} if _reads_id(boundary, type) else names - {"resourceType", "id"})
-        lens = self._lenses[id(boundary), type] = _Lens(kept, {})
-        return lens
+    def _view(self, boundary: Boundary, type: str) -> _View:
+        lens = self._access.kept(boundary, type, lambda: _lens(self._access.matcher, boundary, type))
+        view = self._views[id(boundary), type] = (lens, {})
+        return view
 
     def _inner(self, resource: Mapping[str, Any]) -> Verdict:
         type = resource["resourceType"]
         if not isinstance(type, str) or type not in self._access.policy.vocabulary.types:
             return OUTSIDE
         return self._access.matcher.admits(self._access.readable(type), resource, type)
+
+
+def _lens(matcher: Matcher, boundary: Boundary, type: str) -> _Lens:
+    names = matcher.members_read(boundary, type)
+    judge = matcher.judge(boundary, type)
+    if names is None:
+        return _Lens(judge, None, ())
+    telling = names - {"resourceType"} if _reads_id(boundary, type) else names - {"resourceType", "id"}
+    return _Lens(judge, tuple(names | {"resourceType", "id"}), tuple(telling))
 
 
 def _reads_id(boundary: Boundary, type: str) -> bool:

@@ -47,6 +47,10 @@ class Matcher:
         self._last = (boundary, type, judge)
         return judge(resource)
 
+    def judge(self, boundary: Boundary, type: str) -> Callable[[Mapping[str, Any]], Verdict]:
+        """``admits`` of one boundary and type, for those who keep it: finding it costs more than asking it."""
+        return self._judge(boundary, type)
+
     def objections_to_write(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> tuple[str, ...]:
         """Why ``resource`` may not be written by the rule for writes; empty where it may. Sentences name elements, never ids.
 

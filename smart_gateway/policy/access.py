@@ -17,6 +17,7 @@ from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
 
 _T = TypeVar("_T")
+_MOST_KEPT = 1024  # more than the boundaries that one access has itself
 _ANY_CLIENT = ClientRule(system_role=True)  # without a clients section every client's scopes decide alone
 _PUBLIC = {
     Interaction.READ: Permission.READ,
@@ -29,7 +30,19 @@ _PUBLIC = {
 class Access:
     """A principal under a policy. Both are immutable, so every answer is memoised; safe to keep as long as the token is."""
 
-    __slots__ = ("_grants", "_readable", "_remembered", "_unlimited", "client", "matcher", "policy", "principal", "scopes", "standing")
+    __slots__ = (
+        "_grants",
+        "_kept",
+        "_readable",
+        "_remembered",
+        "_unlimited",
+        "client",
+        "matcher",
+        "policy",
+        "principal",
+        "scopes",
+        "standing",
+    )
 
     def __init__(self, principal: Principal, policy: Policy) -> None:
         self.principal = principal
@@ -43,6 +56,7 @@ class Access:
         self._readable: dict[str, Boundary] = {}
         self._unlimited: dict[Permission, bool] = {}
         self._remembered: dict[tuple[str, str], object] = {}
+        self._kept: dict[tuple[int, str], tuple[Boundary, object]] = {}
 
     def boundary(self, type: str, permission: Permission) -> Boundary:
         """What the token may touch of ``type`` by one permission: scopes, client and user intersected. Spec: semantics 9."""
@@ -72,6 +86,18 @@ class Access:
         if held is None:
             held = self._remembered[key] = make()
         return cast(_T, held)
+
+    def kept(self, boundary: Boundary, type: str, make: Callable[[], _T]) -> _T:
+        """What ``make`` gives for ``type`` in ``boundary``, worked out once for this very boundary object.
+
+        INVARIANT: an entry holds its boundary, so that no other object can have its identity.
+        """
+        held = self._kept.get((id(boundary), type))
+        if held is None:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            held = self._kept[id(boundary), type] = (boundary, make())
+        return cast(_T, held[1])
 
     def with_scope(self, scope: ResourceScope, type: str, permission: Permission) -> Boundary:
         """What the boundary would be by ``scope`` alone: for hints only, never for a decision."""
