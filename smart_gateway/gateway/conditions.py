@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.gateway.subrequest import Received
@@ -36,10 +38,20 @@ def validators(received: Received) -> Headers:
 
 
 def is_unchanged(request: FhirRequest, received: Received) -> bool:
-    """Whether the client has this version already. If-Modified-Since counts only without If-None-Match, and by equality:
-    FHIR's Last-Modified is the version's own."""
+    """Whether the client has this version already. If-Modified-Since counts only without If-None-Match. Spec: RFC 9110 section 13.2.2."""
     preferences = request.preferences
     if preferences.if_none_match is not None:
         etag = _ETAG.fullmatch(received.text(b"etag") or "")
         return preferences.if_none_match == "*" or (etag is not None and etag[1] in _ETAG.findall(preferences.if_none_match))
-    return preferences.if_modified_since is not None and preferences.if_modified_since == received.text(b"last-modified")
+    since, modified = _moment(preferences.if_modified_since), _moment(received.text(b"last-modified"))
+    return since is not None and modified is not None and modified <= since
+
+
+def _moment(text: str | None) -> datetime | None:
+    """The moment of an HTTP date; None for what is no date, the thirtieth of February among them."""
+    if text is None or _DATE.fullmatch(text) is None:
+        return None
+    try:
+        return parsedate_to_datetime(text)
+    except ValueError:
+        return None

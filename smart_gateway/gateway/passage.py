@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from starlette.types import Message
 
 from smart_gateway.answers.rewriting import BaseRewriter, StreamRewriter
-from smart_gateway.errors import UpstreamError
+from smart_gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.fhir.references import Bases
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_client
 
 _BODILESS = frozenset({204, 304})
+_FAILED: Mapping[int, type[UpstreamError]] = {503: UpstreamUnavailable, 504: UpstreamTimeout}
 _ENCODINGS = frozenset({b"identity", b""})
 
 
@@ -58,9 +60,8 @@ class Passage:
     def _begin(self, message: Message) -> None:
         status, headers = message["status"], [(name.lower(), value) for name, value in message.get("headers", ())]
         self._exchange.findings.upstream_status = status
-        objection = self._objection(status, headers)
-        if objection is not None:
-            self._fault = UpstreamError(objection)
+        self._fault = self._objection(status, headers)
+        if self._fault is not None:
             raise self._fault
         type = next((value for name, value in headers if name == b"content-type"), None)
         fhir = type is not None and is_fhir(type.decode("latin-1"))
@@ -68,13 +69,15 @@ class Passage:
             self._stream = _rewriter(self._bases).stream()
         self._head = (status, to_client(headers, self._bases), type is not None and not fhir)
 
-    def _objection(self, status: int, headers: list[tuple[bytes, bytes]]) -> str | None:
+    def _objection(self, status: int, headers: list[tuple[bytes, bytes]]) -> UpstreamError | None:
+        if status >= 500 and status != 501:  # what a server says when it fails is meant for those who run it
+            return _FAILED.get(status, UpstreamError)("The FHIR server failed, or is not available.")
         if not 200 <= status < 600 or (300 <= status < 400 and not (status == 304 and self._conditional)):
-            return "The FHIR server answered with a status that cannot be passed on."
+            return UpstreamError("The FHIR server answered with a status that cannot be passed on.")
         if any(name == b"content-encoding" and value.strip().lower() not in _ENCODINGS for name, value in headers):
-            return "The FHIR server encoded its answer though it was asked not to."
+            return UpstreamError("The FHIR server encoded its answer though it was asked not to.")
         if sum(name == b"content-type" for name, _ in headers) > 1:
-            return "The FHIR server sent two media types."
+            return UpstreamError("The FHIR server sent two media types.")
         return None
 
     async def _go_on(self, body: bytes, *, more: bool) -> None:

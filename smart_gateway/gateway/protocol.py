@@ -41,8 +41,9 @@ class StrictProtocol(HttpToolsProtocol):
         self._begun = False
         self._ended = False
         self._in_head = True
+        self._in_body = False
         self._cycles: list[RequestResponseCycle] = []
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -80,7 +81,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._fault = _fault(self.url, self.headers, self.parser.get_http_version())
         if self._fault is not None:
             raise _Refused
-        self._in_head = False
+        self._in_head, self._in_body = False, True
         super().on_headers_complete()
         self._cycles = [*self._waiting(), self.cycle]
 
@@ -90,7 +91,16 @@ class StrictProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._got_on = True
+        self._in_body = False
+        self._stop_timer()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """What is left of the body of an answered request has its time too: nobody else reads it."""
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
+            self._stop_timer()
+            self._timer = self.loop.call_later(self.snapshots().limits.body_time, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature
         """uvicorn's way out for what cannot be parsed, called while the parser's exception is handled."""
@@ -102,12 +112,12 @@ class StrictProtocol(HttpToolsProtocol):
     def _start_head(self) -> None:
         self._in_head = True
         self._stop_timer()
-        self._head_timer = self.loop.call_later(self.snapshots().limits.header_time, self._too_slow)
+        self._timer = self.loop.call_later(self.snapshots().limits.header_time, self._too_slow)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _too_slow(self) -> None:
         if self._begun:

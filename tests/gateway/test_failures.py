@@ -266,3 +266,12 @@ async def test_request_ids_are_ours_and_the_clients_own_is_given_back() -> None:
     assert front.event.request_id != "mine-1"
     odd = await front.get("/Observation/o1", headers={"X-Request-Id": "a b<script>"})
     assert "x-correlation-id" not in odd.headers
+
+
+@pytest.mark.parametrize(("status", "answered"), [(500, 502), (502, 502), (503, 503), (504, 504), (599, 502), (501, 501), (422, 422)])
+async def test_what_a_server_says_when_it_fails_is_for_those_who_run_it(status: int, answered: int) -> None:
+    upstream = ScriptedUpstream()
+    upstream.replies["GET /Observation"] = Reply(status, b"at ca.uhn.fhir.Secret.java:17", type="text/html")
+    response = await Front(upstream, UNBOUNDED).get("/Observation")
+    assert response.status_code == answered
+    assert ("Secret" in response.text) == (status in {422, 501})

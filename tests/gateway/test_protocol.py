@@ -176,6 +176,25 @@ async def test_trailers_and_chunk_extensions_have_a_limit(start: bytes) -> None:
         assert "headers-too-large" in [event.code for event in front.log.events]
 
 
+async def test_the_unread_body_of_an_answered_request_has_its_time() -> None:
+    async with serving(limits=Limits(body_time=0.1)) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(SEARCH + b"Content-Length: 1000\r\n\r\nx")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+
+
+async def test_a_connection_is_of_use_after_an_answer_that_came_before_the_body() -> None:
+    async with serving(limits=Limits(body_time=0.1)) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(SEARCH + b"Content-Length: 2\r\n\r\nx")
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+        writer.write(b"y" + READ + GOOD + b"Connection: close\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
 async def test_nothing_is_written_into_a_connection_that_has_ended(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as (_, port):
         for _ in range(5):

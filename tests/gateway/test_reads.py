@@ -86,7 +86,11 @@ async def test_head_is_a_get_without_its_body() -> None:
         ({"If-None-Match": "*"}, 304),
         ({"If-None-Match": 'W/"2"'}, 200),
         ({"If-Modified-Since": "Sat, 21 Nov 2026 10:00:00 GMT"}, 304),
+        ({"If-Modified-Since": "Sun, 22 Nov 2026 09:00:00 GMT"}, 304),
         ({"If-Modified-Since": "Sat, 21 Nov 2026 09:00:00 GMT"}, 200),
+        ({"If-Modified-Since": "Sat, 31 Foo 2026 99:00:00 GMT"}, 200),
+        ({"If-Modified-Since": "Mon, 30 Feb 2026 10:00:00 GMT"}, 200),
+        ({"If-Modified-Since": "2026-11-22"}, 200),
         ({"If-None-Match": 'W/"2"', "If-Modified-Since": "Sat, 21 Nov 2026 10:00:00 GMT"}, 200),
     ],
 )
