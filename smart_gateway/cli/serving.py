@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from smart_gateway.errors import SmartGatewayError
+from smart_gateway.gateway.middleware import AnswerBrokenOff
 from smart_gateway.settings.addresses import ListenAddress
 
 _BACKLOG = 2048
@@ -29,6 +31,7 @@ class Server(uvicorn.Server):
 
 def server(app: ASGIApp, protocol: Any, *, lifespan: bool) -> Server:
     """``protocol`` is uvicorn's ``http`` setting. Forwarding headers are judged by the gateway itself, never here."""
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     return Server(
         uvicorn.Config(
             app,
@@ -44,6 +47,11 @@ def server(app: ASGIApp, protocol: Any, *, lifespan: bool) -> Server:
             timeout_graceful_shutdown=_STOP_WITHIN,
         )
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """An answer that the upstream broke off is in the decision log; uvicorn would give it a traceback beside."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], AnswerBrokenOff)
 
 
 def bind(address: ListenAddress) -> socket.socket:
