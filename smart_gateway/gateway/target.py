@@ -25,12 +25,16 @@ def full_path(scope: Scope) -> bytes:
             raise RequestError("The path holds characters that cannot be told from their encoded form.", reason="encoded-path")
         raw = path.encode("ascii")
     root = _root(scope).encode("latin-1", "replace")
+    if not root:
+        return raw
     return raw if _below(raw, root) else root + raw
 
 
 def inner_path(scope: Scope, full: str) -> str:
     """``full`` as the ``path`` of an inner scope, with or without the mount prefix, whichever way ``scope`` itself has it."""
     root = _root(scope)
+    if not root:
+        return full
     return full if _below(scope["path"].encode(), root.encode()) else full.removeprefix(root)
 
 
@@ -40,4 +44,4 @@ def _root(scope: Scope) -> str:
 
 
 def _below(path: bytes, root: bytes) -> bool:
-    return not root or path == root or path.startswith(root + b"/")
+    return path == root or path.startswith(root + b"/")

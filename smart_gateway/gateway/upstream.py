@@ -30,9 +30,8 @@ _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _CONTROLS = bytes(byte for byte in range(0x20) if byte != 0x09) + b"\x7f"
 _VERSIONS = frozenset({HttpVersion10, HttpVersion11})
-_OWN_AGENT = ("user-agent", "smart-gateway")
-# Headers that the library would add by itself.
-_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+# What the library would add by itself, and in other words, where these are missing.
+_OWN = (("user-agent", "smart-gateway"), ("accept", "*/*"), ("accept-encoding", "identity"))
 _CHUNK = 256 * 1024  # bytes that the client reads ahead of us
 
 
@@ -188,7 +187,6 @@ def _session(patience: Patience) -> ClientSession:
         timeout=ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.read),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
-        skip_auto_headers=_ADDED,
         trust_env=False,
         read_bufsize=_CHUNK,
     )
@@ -227,14 +225,10 @@ def _is_plain(header: tuple[bytes, bytes]) -> bool:
 
 
 def _headers_to_send(headers: Iterable[tuple[bytes, bytes]], host: str) -> list[tuple[str, str]]:
-    """``headers`` with the upstream's own Host, and an agent where the client names none."""
-    sent = [("host", host)]
-    agent = False
-    for name, value in headers:
-        if name != b"host":
-            sent.append((name.decode("ascii"), value.decode("ascii")))
-            agent = agent or name == b"user-agent"
-    return sent if agent else [*sent, _OWN_AGENT]
+    """``headers`` with the upstream's own Host, and with those that every request has."""
+    sent = [(name.decode("ascii"), value.decode("ascii")) for name, value in headers if name != b"host"]
+    names = {name for name, _ in sent}
+    return [("host", host), *sent, *[header for header in _OWN if header[0] not in names]]
 
 
 def _declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:

@@ -126,11 +126,12 @@ async def test_path_and_query_are_sent_exactly_as_built() -> None:
         assert server.lines[0] == "GET /base/Patient/$everything?a=%7C%2C%3A%27%2e%25&b=x%20y%2B&c=/:,$*-._~&d=%c3%a9 HTTP/1.1"
 
 
-async def test_host_is_the_upstreams_and_nothing_is_added() -> None:
+async def test_host_is_the_upstreams_and_little_is_added() -> None:
     async with serving(Server()) as (server, upstream):
         await Exchange(upstream, host="fhir.example.org", accept="application/fhir+json", x_request_id="7").run()
         sent = sorted(line.lower() for line in server.lines[1:] if line)
         assert sent == [
+            "accept-encoding: identity",
             "accept: application/fhir+json",
             f"host: 127.0.0.1:{server.port}",
             "user-agent: smart-gateway",
