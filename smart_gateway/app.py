@@ -16,6 +16,7 @@ from smart_gateway.answers.capability import facts
 from smart_gateway.errors import SettingsError, SmartGatewayError, UpstreamError
 from smart_gateway.gateway.departure import Departure
 from smart_gateway.gateway.headers import RequestId, to_upstream
+from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.middleware import Gateway
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
@@ -193,7 +194,7 @@ async def ask_metadata(app: ASGIApp, snapshot: Snapshot, root_path: str = "") ->
     scope: Scope = {**http, "path": root_path, "root_path": root_path, "headers": [], "client": None, "server": None}
     headers = to_upstream(scope, snapshot, RequestId(snapshot.entropy(8).hex()))
     bounds = AnswerBounds(snapshot.answer_size, snapshot.answer_time)
-    inner = Inner(app, scope, urlsplit(snapshot.policy.bases.public).path, headers, Departure(_never), bounds)
+    inner = Inner(app, scope, urlsplit(snapshot.policy.bases.public).path, headers, Departure(_never, Lookout()), bounds)
     received = await inner.collect(UpstreamRequest("GET", ("metadata",)))
     if received.status != 200:
         raise UpstreamError(f"it answered {received.status} for its metadata")

@@ -6,8 +6,7 @@ import asyncio
 
 from starlette.types import Message, Receive
 
-# Most answers are there sooner; listening for a departure costs a task, so it begins only with those that take longer.
-_DELAY = 0.05  # seconds
+from smart_gateway.gateway.lookout import Lookout
 
 
 class ClientGone(Exception):
@@ -18,14 +17,16 @@ class Departure:
     """Cancels the task that serves a request, which is the one that makes this, when its client leaves. ``left`` tells such a
     cancellation from any other.
 
-    Only one may read from ``receive`` at a time: ``watch`` is called when the body has been read, or is not wanted.
+    Only one may read from ``receive`` at a time: ``watch`` is called when the body has been read, or is not wanted. Listening costs
+    a task: it begins when ``lookout`` says that this request takes long.
     """
 
-    __slots__ = ("_gone", "_listener", "_receive", "_served", "_timer", "left")
+    __slots__ = ("_gone", "_listener", "_receive", "_served", "_watched", "left", "lookout")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, lookout: Lookout) -> None:
+        self.lookout = lookout
         self._receive = receive
-        self._timer: asyncio.TimerHandle | None = None
+        self._watched = False
         self._listener: asyncio.Task[None] | None = None
         self._served: asyncio.Task[object] | None = asyncio.current_task()
         self._gone: asyncio.Event | None = None
@@ -33,8 +34,9 @@ class Departure:
 
     def watch(self) -> None:
         """From now on, a departure cancels that task."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_DELAY, self._listen)
+        if not self._watched:
+            self._watched = True
+            self.lookout.wait(self._listen)
 
     async def wait(self) -> Message:
         """The ASGI message of the departure, when it comes: what an app that goes on receiving is to be told."""
@@ -46,8 +48,8 @@ class Departure:
 
     def close(self) -> None:
         """Stops listening."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._watched:
+            self.lookout.leave(self._listen)
         if self._listener is not None:
             self._listener.cancel()
 

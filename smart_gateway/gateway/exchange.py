@@ -13,6 +13,7 @@ from smart_gateway.errors import SmartGatewayError
 from smart_gateway.gateway.cors import cors_headers
 from smart_gateway.gateway.departure import Departure
 from smart_gateway.gateway.headers import RequestId, name_request
+from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.policy.plan import Deny, Permit
 from smart_gateway.principal import Principal
@@ -45,10 +46,10 @@ class Findings:
 class Exchange:
     """A request and its answer. ``findings`` grow as it goes on; ``started`` tells whether an answer has begun to leave."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, snapshot: Snapshot) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, snapshot: Snapshot, lookout: Lookout) -> None:
         self.scope = scope
         self.snapshot = snapshot
-        self.departure = Departure(receive)
+        self.departure = Departure(receive, lookout)
         self.receive = receive
         self.id: RequestId = name_request(scope, snapshot)
         self.findings = Findings()

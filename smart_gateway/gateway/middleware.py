@@ -11,6 +11,7 @@ from smart_gateway.errors import SmartGatewayError, UpstreamError
 from smart_gateway.gateway.departure import ClientGone
 from smart_gateway.gateway.enforcement import Enforcement
 from smart_gateway.gateway.exchange import Exchange
+from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.recording import record
 from smart_gateway.gateway.snapshot import SnapshotSource
 
@@ -33,11 +34,12 @@ class Gateway:
         self._app = app
         self._snapshots = snapshots
         self._enforcement = Enforcement(app)
+        self._lookout = Lookout()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
-                await self._serve(Exchange(scope, receive, send, self._snapshots()))
+                await self._serve(Exchange(scope, receive, send, self._snapshots(), self._lookout))
             case "lifespan":
                 await self._app(scope, receive, send)
             case "websocket":

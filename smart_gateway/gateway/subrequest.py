@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,11 +77,16 @@ class Inner:
         """The whole answer to ``request`` with ``headers``, asked for as FHIR JSON. Raises UpstreamError and its subclasses."""
         collector = _Collector(self._bounds.size)
         headers, body = _with_body(request, (*_JSON, *headers), body)
+        bound, lookout = asyncio.timeout(None), self._departure.lookout
+        limit = partial(bound.reschedule, asyncio.get_running_loop().time() + self._bounds.time)
+        lookout.wait(limit)
         try:
-            async with asyncio.timeout(self._bounds.time):
+            async with bound:
                 await self.stream(request, headers, _OneBody(body, self._departure), collector)
         except TimeoutError:
             raise UpstreamTimeout("The FHIR server did not answer in time.") from None
+        finally:
+            lookout.leave(limit)
         return collector.received()
 
     async def pass_on(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]], body: bytes | None, send: Send) -> None:
