@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smart_gateway.errors import DependencyUnavailable, RequestError, SmartGatewayError, TokenError
+from smart_gateway.errors import DependencyUnavailable, RequestError, SettingsError, SmartGatewayError, TokenError
 from smart_gateway.fhir.references import Bases, is_id, parse_reference
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import load_vocabulary
@@ -21,6 +21,7 @@ from smart_gateway.policy.authorize import authorize, authorize_types, is_public
 from smart_gateway.policy.explanation import explain_decision, explain_error
 from smart_gateway.policy.model import Policy, default_additions
 from smart_gateway.policy.plan import Decision, Denial, Deny, Permit
+from smart_gateway.policy.writing import refuse_body
 from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_form, read_resource
 from smart_gateway.request.limits import Limits
@@ -44,7 +45,7 @@ class _Setting:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of interface.md."""
+    """The options of docs/command-line.md."""
     parser.add_argument("method", metavar="METHOD", help="GET, HEAD, POST, PUT, PATCH or DELETE")
     parser.add_argument("target", metavar="TARGET", help="relative to the FHIR base, such as '/Observation?code=8867-4'")
     parser.add_argument("--config", type=Path, help="settings; without it an R4 upstream with no client or user rules")
@@ -68,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         shown = {"decision": "deny", "status": error.status, "code": error.reason, "reasons": [error.text]}
         _print(shown, arguments.format)
         return _DENIED
+    except SettingsError:
+        raise  # with its findings, which the command line prints
     except (SmartGatewayError, OSError) as error:
         print(error, file=sys.stderr)
         return _USAGE if isinstance(error, _UsageError | OSError) else _FAILED
@@ -77,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def explain(method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes | None, setting: _Setting) -> dict[str, Any]:
-    """The object of interface.md for one request. The upstream is not asked: stored resources count as to be checked."""
+    """The object of docs/command-line.md for one request. The upstream is not asked: stored resources count as to be checked."""
     request: FhirRequest | None = None
     try:
         path, _, query = target.partition("?")
@@ -107,9 +110,7 @@ def _judge_body(decision: Decision, request: FhirRequest, body: bytes | None, ac
         return decision
     check = decision.plan.body
     resource = read_resource(body, check, request.content_type, limits)
-    objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
-    causes = tuple(Denial("body-outside-boundary", objection) for objection in objections)
-    return Deny(403, causes, grounds=decision.grounds) if causes else decision
+    return refuse_body(resource, check, access, decision.grounds) or decision
 
 
 class _UsageError(SmartGatewayError):
@@ -129,7 +130,7 @@ async def _configured(arguments: argparse.Namespace) -> _Setting:
     from smart_gateway.settings.building import build  # noqa: PLC0415  # heavy: only with --config
     from smart_gateway.settings.loading import load_settings  # noqa: PLC0415
 
-    built = build(load_settings(arguments.config))
+    built = build(load_settings(arguments.config), recording=False)
     snapshot = built.snapshot
     try:
         if arguments.token is None:
@@ -179,7 +180,7 @@ def _print(shown: Mapping[str, Any], format: str) -> None:
     lines = [f"{verdict}: {shown.get('interaction') or 'request'} {shown.get('type') or ''}".rstrip()]
     lines += [f"  because: {reason}" for reason in shown.get("reasons", ())]
     lines += [f"  {ground['source']} {ground['rule']}: {ground['result']}: {ground['text']}" for ground in shown.get("grounds", ())]
-    lines += [f"  upstream: {sent['method']} {sent['target']}" for sent in shown.get("upstream", ())]
+    lines += [f"  upstream: {sent['method']} {sent['target']} {sent.get('form', '')}".rstrip() for sent in shown.get("upstream", ())]
     lines += [f"  check: {check}" for check in shown.get("checks", ())]
     lines += [f"  may help: {scope}" for scope in shown.get("required_scopes", ())]
     print("\n".join(lines))

@@ -18,7 +18,7 @@ from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.scopes.scope import MalformedScope, PlainScope, ResourceScope, Scope, ScopeKind
 from smart_gateway.scopes.validity import objection
 
-_DONE, _FAILED, _USAGE = 0, 1, 2
+_DONE, _USAGE = 0, 2
 _PLAIN_REASONS = {
     ScopeKind.CONTEXT: "asks for launch context, not for resources",
     ScopeKind.IDENTITY: "asks who the user is, not for resources",
@@ -37,7 +37,7 @@ class _Reading:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of interface.md."""
+    """The options of docs/command-line.md."""
     parser.add_argument("scopes", nargs="+", metavar="SCOPE", help="one scope string each")
     parser.add_argument("--config", type=Path, help="settings: their FHIR release counts, and with --issuer its scope_format")
     parser.add_argument("--issuer", help="an issuer of the settings, whose replaced characters are restored first")
@@ -51,11 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _USAGE
     try:
         reading = _reading(arguments)
-    except SettingsError as error:
-        for line in (error.text, *error.findings):
-            print(line, file=sys.stderr)
-        return _FAILED
-    except (SmartGatewayError, OSError) as error:
+    except SettingsError:
+        raise  # with its findings, which the command line prints
+    except SmartGatewayError as error:
         print(error, file=sys.stderr)
         return _USAGE
     shown = [describe(text, reading) for text in arguments.scopes]
@@ -64,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe(text: str, reading: _Reading) -> dict[str, Any]:
-    """The object of interface.md for one scope string."""
+    """The object of docs/command-line.md for one scope string."""
     scope = read_scope(text, replacement=reading.replacement, v1_write=reading.v1_write)
     reason = _reason(scope, reading.vocabulary)
     resource = scope if isinstance(scope, ResourceScope) else None

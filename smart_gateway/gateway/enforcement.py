@@ -20,8 +20,9 @@ from smart_gateway.gateway.subrequest import AnswerBounds, Inner
 from smart_gateway.gateway.target import full_path
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
-from smart_gateway.policy.plan import AnswerRule, BodyCheck, CheckSearchset, Denial, Deny, Permit, Plan, UpstreamRequest
+from smart_gateway.policy.plan import AnswerRule, BodyCheck, CheckSearchset, Deny, Permit, Plan, UpstreamRequest
 from smart_gateway.policy.requirements import DISCOVERY
+from smart_gateway.policy.writing import refuse_body
 from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_form, read_resource
 from smart_gateway.request.model import FhirRequest
@@ -150,7 +151,4 @@ class Enforcement:
             return Outgoing(upstream, incoming, incoming.raw_type())
         body = await incoming.read()
         resource = read_resource(body, check, request.content_type, exchange.snapshot.limits)
-        objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
-        if objections:
-            return Deny(403, tuple(Denial("outside-boundary", text) for text in objections))
-        return Outgoing(upstream, body)
+        return refuse_body(resource, check, access) or Outgoing(upstream, body)

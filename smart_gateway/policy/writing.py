@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import NotSupported, RequestError
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.plan import (
     AnswerRule,
     AnswerToWrite,
@@ -82,6 +84,12 @@ def plan_delete(request: FhirRequest, access: Access) -> Decision:
     upstream = UpstreamRequest("DELETE", (type, id), headers=_conditions(request, boundary))
     plan = Plan(answer, upstream, stored=_stored(request, boundary, create_allowed=False), checks=_stored_checks(boundary, type, id))
     return Permit(plan, grounds)
+
+
+def refuse_body(resource: Mapping[str, Any], check: BodyCheck, access: Access, grounds: tuple[Ground, ...] = ()) -> Deny | None:
+    """The refusal of a body that does not lie inside by the rule for writes, one cause for each element; None where it does."""
+    objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
+    return Deny(403, tuple(Denial("outside-boundary", text) for text in objections), grounds=grounds) if objections else None
 
 
 def _free_of_ids(boundary: Boundary, type: str) -> Boundary:

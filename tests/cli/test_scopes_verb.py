@@ -1,15 +1,14 @@
-"""``smart-gateway scopes``: the JSON of interface.md, the text, and what --config changes."""
+"""``smart-gateway scopes``: the JSON of docs/command-line.md, the text, and what --config changes."""
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smart_gateway.cli import scopes
+from smart_gateway.cli import main
 
 SETTINGS = """
 server: {public_url: "https://fhir.example.org/fhir"}
@@ -23,9 +22,7 @@ issuers:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    parser = argparse.ArgumentParser()
-    scopes.add_arguments(parser)
-    code = scopes.run(parser.parse_args(arguments))
+    code = main(["scopes", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 

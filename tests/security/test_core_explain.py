@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 
+from smart_gateway.cli import main
 from smart_gateway.cli.explain import add_arguments, run
 
 
@@ -26,3 +28,35 @@ def test_bytes_that_are_no_text_are_refused_like_any_other(capsys: pytest.Captur
 @pytest.mark.parametrize("header", ["X-Note: \u20ac", "X-Note: \udcff"])
 def test_headers_may_be_any_text(capsys: pytest.CaptureFixture[str], header: str) -> None:
     assert explained(capsys, "GET", "/Observation", "--scope", "patient/Observation.rs", "--header", header)[0] == 0
+
+
+def test_a_body_is_refused_by_the_code_that_the_gateway_answers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": {"reference": "Patient/999"}}')
+    status, shown = explained(capsys, "POST", "/Observation", "--scope", "patient/Observation.c", "--body", str(body))
+    assert (status, shown["status"], shown["code"]) == (3, 403, "outside-boundary")
+
+
+def test_the_form_of_a_search_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "POST", "/Observation/_search", "--scope", "patient/Observation.s", "--patient", "123"]) == 0
+    assert "upstream: POST /Observation/_search patient=Patient/123\n" in capsys.readouterr().out
+
+
+def test_refused_settings_are_told_with_their_findings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("server: {public_ur: https://fhir.example.org/fhir}\n")
+    assert main(["explain", "--config", str(file), "GET", "/Patient"]) == 1
+    assert 'unknown key; did you mean "public_url"?' in capsys.readouterr().err
+
+
+def test_explaining_opens_no_audit_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "server: {public_url: https://fhir.example.org/fhir}\n"
+        "upstream: {url: http://127.0.0.1:8090/fhir, fhir_version: R4}\n"
+        "issuers: [{issuer: https://idp.example.org}]\n"
+        "policy: {audit: {sinks: [{file: audit.ndjson}]}}\n"
+    )
+    assert main(["explain", "--config", str(file), "GET", "/metadata"]) == 0
+    assert "permit" in capsys.readouterr().out
+    assert not (tmp_path / "audit.ndjson").exists()
