@@ -19,7 +19,7 @@ from smart_gateway.settings.model import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of interface.md."""
+    """The options of docs/command-line.md."""
     parser.add_argument("config", metavar="F", nargs="?", type=Path, default=default_config(), help="the settings file")
     parser.add_argument("--online", action="store_true", help="also ask the issuers for their keys and the upstream for its metadata")
     parser.add_argument("--middleware", action="store_true", help="the settings are for middleware: upstream.url may be left out")

@@ -17,7 +17,7 @@ _DONE, _FAILED = 0, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of interface.md."""
+    """The options of docs/command-line.md."""
     parser.add_argument("--check", action="store_true", help="run the tour, verify each answer, and end")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 

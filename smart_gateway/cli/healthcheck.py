@@ -15,7 +15,7 @@ from smart_gateway.settings.server import DEFAULT_LISTEN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of interface.md, and which question to ask."""
+    """The options of docs/command-line.md, and which question to ask."""
     parser.add_argument("--live", action="store_true", help="ask whether the process lives, not whether it is ready")
     parser.add_argument("--timeout", type=float, default=4.0, metavar="SECONDS")
     add_config(parser)

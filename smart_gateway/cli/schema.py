@@ -9,7 +9,7 @@ from smart_gateway.settings.schema import json_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No options."""
+    """The options of docs/command-line.md."""
     parser.add_argument("--format", choices=("json",), default="json")
 
 

@@ -47,7 +47,7 @@ class _Start:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of interface.md."""
+    """The options of docs/command-line.md."""
     add_config(parser)
     parser.add_argument("--workers", type=_count, default=1, metavar="N", help="processes on the same port (default: 1)")
     parser.add_argument("--dry-run", action="store_true", help="decide and log, enforce NOTHING")

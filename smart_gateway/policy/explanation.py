@@ -1,4 +1,4 @@
-"""A decision as data for people and tools: the JSON object of ``explain`` (interface.md)."""
+"""A decision as data for people and tools: the JSON object of ``explain`` (docs/command-line.md)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def explain_error(request: FhirRequest | None, error: RequestError) -> dict[str,
 
 
 def _head(request: FhirRequest | None) -> dict[str, Any]:
-    """The keys in the order of interface.md."""
+    """The keys in the order of docs/command-line.md."""
     interaction = str(request.interaction) if request is not None else None
     type, id = (request.type, request.id) if request is not None else (None, None)
     return {"decision": "deny", "status": None, "code": None, "reasons": [], "interaction": interaction, "type": type, "id": id}

@@ -102,7 +102,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that ``authorize`` knows besides the request and the principal. Defaults are those of interface.md.
+    """Everything that ``authorize`` knows besides the request and the principal. Defaults are those of docs/settings.md.
 
     ``clients`` None: no section, every client's scopes decide alone. ``"*"`` in it: clients not named.
     """

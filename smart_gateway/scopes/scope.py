@@ -24,7 +24,7 @@ class Syntax(StrEnum):
 
 
 class ScopeKind(StrEnum):
-    """The kinds of scope strings (interface.md, ``scopes --format json``)."""
+    """The kinds of scope strings (docs/command-line.md, ``scopes --format json``)."""
 
     RESOURCE = "resource"
     CONTEXT = "context"

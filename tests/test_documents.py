@@ -1,0 +1,85 @@
+"""README.md and docs/ say what is so: links lead somewhere, options are those of the verbs, examples print what stands below them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from smart_gateway.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(path for folder in ("", "docs", "examples/*", "smart_gateway/fhir/data") for path in ROOT.glob(f"{folder}/*.md".lstrip("/")))
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+COMMANDS = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+PYTHON = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+VERBS = ("serve", "demo", "check-config", "explain", "scopes", "schema", "healthcheck")
+
+
+def section(verb: str) -> str:
+    """The text below the heading of ``verb``."""
+    return COMMANDS.partition(f"\n## `{verb}`\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_the_readme_names_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert pages
+    assert pages <= set(LINK.findall(readme))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_options_of_a_verb_are_those_listed(verb: str) -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    import_module(f"smart_gateway.cli.{verb.replace('-', '_')}").add_arguments(parser)
+    taken = {option for action in parser._actions for option in action.option_strings}
+    assert set(re.findall(r"^\| `(--[a-z-]+)", section(verb), re.MULTILINE)) == taken
+
+
+def test_every_verb_is_described() -> None:
+    assert tuple(re.findall(r"^## `([a-z-]+)`$", COMMANDS, re.MULTILINE)) == VERBS
+
+
+@pytest.mark.parametrize(
+    ("verb", "argv"),
+    [
+        ("explain", ["GET", "/Observation?code=8867-4", "--scope", "patient/Observation.rs", "--patient", "123"]),
+        ("scopes", ["patient/Observation.rs?category=laboratory"]),
+    ],
+)
+def test_the_json_is_as_shown(verb: str, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--format", "json", *argv]) == 0
+    shown = section(verb).partition("```json\n")[2].partition("```")[0]
+    assert json.loads(capsys.readouterr().out) == json.loads(shown)
+
+
+def test_the_readme_shows_what_explain_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command, _, rest = readme.partition("$ smart-gateway explain ")[2].partition("\n")
+    assert main(["explain", *shlex.split(command)]) == 0
+    assert capsys.readouterr().out == rest.partition("$ ")[0]
+
+
+def test_the_decision_in_python_prints_what_stands_below_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gateway.yaml").write_text(
+        "server: {public_url: https://fhir.example.org/fhir}\n"
+        "upstream: {url: http://127.0.0.1:8090/fhir, fhir_version: R4}\n"
+        "issuers: [{issuer: https://idp.example.org}]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    code, _, below = PYTHON.partition("## One decision")[2].partition("```python\n")[2].partition("```\n")
+    exec(compile(code, "docs/python.md", "exec"), {})
+    assert capsys.readouterr().out == below.partition("```\n")[2].partition("```")[0]
