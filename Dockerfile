@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # docker build -t smart-gateway .
 # docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 8080:8080 -v ./gateway.yaml:/etc/smart-gateway/gateway.yaml:ro smart-gateway
+# In a container `server.listen` must be 0.0.0.0:8080 (its loopback is its own); `server.management` may stay on 127.0.0.1 for HEALTHCHECK.
 
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

@@ -28,7 +28,7 @@ EXAMPLE = ROOT / "examples" / "middleware_starlette"
 
 def uvicorn(app: str, port: int, work: Path, **env: str) -> Running:
     """``uvicorn`` with ``app``, in ``work``, as the example says."""
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-proxy-headers"]
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--no-proxy-headers", "--no-access-log"]
     return start(command, log=work / "uvicorn.log", cwd=work, env={**os.environ, **env})
 
 
