@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from smart_gateway.answers.refusals import Facing, refuse
 from smart_gateway.errors import HeadersTooLarge, MethodNotAllowed, RequestError, RequestTooSlow
+from smart_gateway.gateway.joining import JoiningTransport
 from smart_gateway.gateway.snapshot import SnapshotSource
 from smart_gateway.observe.events import DecisionEvent
 
@@ -46,7 +47,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
+        super().connection_made(JoiningTransport(transport, self.loop))
         self._start_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
