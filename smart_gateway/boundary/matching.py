@@ -118,6 +118,8 @@ class Matcher:
     def _could(self, region: Region, type: str, id: str) -> bool:
         if not self._covers(region, type) or any(c.type == type and id not in c.ids for c in region.compartments):
             return False
+        if not region.filters:
+            return True
         stub = {"resourceType": type, "id": id}
         return all(self._filter(filter, type)(stub) for filter in region.filters if filter.parameter == "_id")
 

@@ -35,7 +35,8 @@ def value_of(raw: msgspec.Raw) -> Any:
         value = _any.decode(data)
     except (ValueError, RecursionError):
         return parse_json(data)
-    return value if _encode(value) == data else parse_json(data)
+    # A string holds no keys; of all else, what was read, written again, is what came.
+    return value if isinstance(value, str) or _encode(value) == data else parse_json(data)
 
 
 def text_of(members: Members, name: str) -> str | None:
