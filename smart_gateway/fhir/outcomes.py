@@ -14,7 +14,6 @@ CODE_SYSTEM = "https://smart-gateway.dev/codes"
 REQUIRED_SCOPE_URL = "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
 SMART_REQUIRED_SCOPE_URL = "http://hl7.org/fhir/smart-app-launch/StructureDefinition/required-scope"
 
-_SAFE_NAME = re.compile(r"[A-Za-z0-9\-_:.]{1,64}")
 _SAFE_EXPRESSION = re.compile(r"[A-Za-z0-9\-_:.\[\]]{1,128}")
 _NO_XML = dict.fromkeys((*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF))
 
@@ -31,11 +30,6 @@ class Issue:
     text: str
     expression: str | None = None
     required_scopes: tuple[str, ...] = ()
-
-
-def safe_name(text: str, otherwise: str = "a parameter") -> str:
-    """``text``, a name that the client wrote, where it can be repeated without harm; else ``otherwise``."""
-    return text if _SAFE_NAME.fullmatch(text) is not None else otherwise
 
 
 def operation_outcome(issues: Iterable[Issue], diagnostics: str, scope_url: str = REQUIRED_SCOPE_URL) -> dict[str, Any]:

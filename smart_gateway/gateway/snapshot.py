@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from smart_gateway.request.parsing import RequestParser
 
 Network = IPv4Network | IPv6Network
-
-REQUIRED_SCOPE_URL = "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
 
 
 class TokenVerifier(Protocol):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from smart_gateway.answers.sealing import Sealer
 from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.gateway.snapshot import Snapshot
@@ -38,10 +39,7 @@ from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 from smart_gateway.tokens.transport import HttpTransport
 from smart_gateway.tokens.verifier import Verifier
 
-_REQUIRED_SCOPE_URLS = {
-    "core": "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope",
-    "smart": "http://hl7.org/fhir/smart-app-launch/StructureDefinition/required-scope",
-}
+_REQUIRED_SCOPE_URLS = {"core": REQUIRED_SCOPE_URL, "smart": SMART_REQUIRED_SCOPE_URL}
 SEALING_KEY_BYTES = 32
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_gateway.fhir.outcomes import CODE_SYSTEM, REQUIRED_SCOPE_URL, Issue, operation_outcome, safe_name, to_xml
+from smart_gateway.fhir.outcomes import CODE_SYSTEM, REQUIRED_SCOPE_URL, Issue, operation_outcome, to_xml
 
 NS = "{http://hl7.org/fhir}"
 
@@ -44,15 +44,6 @@ def test_plain_expressions_are_kept(expression: str) -> None:
 @pytest.mark.parametrize("expression", ["http.<script>", "http.a b", "http." + "a" * 200, "http.é", "http.a\n", "", "http.a|b"])
 def test_other_expressions_are_left_out(expression: str) -> None:
     assert "expression" not in operation_outcome([Issue("invalid", "a", "A.", expression)], "d")["issue"][0]
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("code:in", "code:in"), ("_has:A:b:c", "_has:A:b:c"), ("<b>", "a parameter"), ("a" * 65, "a parameter"), ("", "a parameter")],
-)
-def test_only_plain_names_are_repeated(name: str, said: str) -> None:
-    assert safe_name(name) == said
-    assert safe_name("a b", "a type") == "a type"
 
 
 def test_the_same_in_xml() -> None:
