@@ -39,15 +39,16 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
     """Every parameter of ``request``; raises RequestError for those that are unknown or broken."""
     search = Search(request, access, boundary, exact)
     verdicts = [_judge_one(parameter, search, owners) for parameter in request.parameters]
-    refused = [v for v in verdicts if isinstance(v, Refuse)]
+    others = [v for v in verdicts if not isinstance(v, Keep)]
+    refused = [v for v in others if isinstance(v, Refuse)]
     elements = search.elements()
     return Judgement(
-        pairs=(*((v.key, v.value) for v in verdicts if isinstance(v, Keep)), *elements.pairs),
+        pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *elements.pairs),
         denials=tuple(dict.fromkeys(v.denial for v in refused)),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
-        notes=tuple(v.note for v in verdicts if isinstance(v, Drop) and v.note),
-        foreign=_foreign in verdicts,
-        count_only=any(p.key == "_summary" and p.value == "count" for p in request.parameters),
+        notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
+        foreign=_foreign in others,
+        count_only=any([p.value == "count" for p in request.parameters if p.key == "_summary"]),
         added_elements=elements.added,
     )
 
@@ -71,9 +72,10 @@ def _judge_one(parameter: QueryParameter, search: Search, owners: Owners) -> Ver
         return _judge_custom(parameter, search)
     if parameter.chain:
         return judge_chain(parameter, search)
-    _check_modifier(parameter, known)
-    if reaches_outside(parameter.modifier, known):
-        return _refuse_modifier(parameter)
+    if parameter.modifier is not None:
+        _check_modifier(parameter, known)
+        if reaches_outside(parameter.modifier, known):
+            return _refuse_modifier(parameter)
     if known.kind is ParameterKind.REFERENCE or parameter.name == "_id":
         return _judge_reference(parameter, known, search, owners)
     return Keep(parameter.key, parameter.value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.boundary.narrowing import Narrower, Narrowing
 from smart_gateway.errors import NotSupported, UnknownPath
+from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.judging import judge
 from smart_gateway.policy.localising import local_pairs
@@ -36,6 +37,7 @@ class _Bound:
 
     boundary: Boundary
     owners: Owners
+    owner: Reference | None
     narrowing: Narrowing
     checks: tuple[str, ...]
 
@@ -44,7 +46,8 @@ def _bound(access: Access, type: str) -> _Bound:
     boundary = access.boundary(type, Permission.SEARCH)
     first = f"every {type} in the answer {check_sentence(boundary)}"
     second = "every other resource in the answer is one that the token may read or search"
-    return _Bound(boundary, Owners.of(boundary), _narrower(access).narrow(boundary, type), (first, second))
+    owners = Owners.of(boundary)
+    return _Bound(boundary, owners, owners.only(type), _narrower(access).narrow(boundary, type), (first, second))
 
 
 def plan_search(request: FhirRequest, access: Access) -> Decision:
@@ -116,7 +119,7 @@ def _by_path(request: FhirRequest, access: Access, bound: _Bound, location: _Loc
     """On upstreams with compartment search, one owner for all regions goes into the path, and out of the parameters."""
     assert request.type is not None
     narrowing = bound.narrowing
-    owner = bound.owners.only(request.type)
+    owner = bound.owner
     if owner is None or not _has_path(access, owner.type, request.type):
         return location, narrowing
     if request.compartment not in (None, owner):
