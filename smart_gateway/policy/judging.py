@@ -48,7 +48,7 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
         notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
         foreign=_foreign in others,
-        count_only=any([p.value == "count" for p in request.parameters if p.key == "_summary"]),
+        count_only=any(p.value == "count" for p in request.parameters if p.key == "_summary"),
         added_elements=elements.added,
     )
 
