@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from smart_gateway.cli import main
+from smart_gateway.observe.events import DecisionEvent
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for folder in ("", "docs", "examples/*", "smart_gateway/fhir/data") for path in ROOT.glob(f"{folder}/*.md".lstrip("/")))
@@ -83,3 +84,9 @@ def test_the_decision_in_python_prints_what_stands_below_it(
     code, _, below = PYTHON.partition("## One decision")[2].partition("```python\n")[2].partition("```\n")
     exec(compile(code, "docs/python.md", "exec"), {})
     assert capsys.readouterr().out == below.partition("```\n")[2].partition("```")[0]
+
+
+def test_the_record_of_a_decision_is_described() -> None:
+    section = (ROOT / "docs" / "decision.md").read_text(encoding="utf-8").partition("## The record")[2].partition("\n## ")[0]
+    keys = [key for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)]
+    assert sorted(keys) == sorted(DecisionEvent.__struct_fields__)
