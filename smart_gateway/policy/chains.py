@@ -6,7 +6,7 @@ A match tells about the linked resource, even when it is not returned. Spec: sem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 
 from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
 from smart_gateway.policy.controls import CONTROLS
@@ -16,21 +16,29 @@ from smart_gateway.policy.verdicts import Keep, Refuse, Search, Verdict, malform
 from smart_gateway.request.model import QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
+_MOST_LINKS = 16  # more than any sensible search has; each may lead to every type
 _LINK = re.compile(r"([A-Za-z_][A-Za-z0-9_\-]*)(?::([A-Za-z\-]+))?")
 
 
 def judge_chain(parameter: QueryParameter, search: Search) -> Verdict:
     """``subject:Patient.name=x``, with any number of links."""
+    _require_short(parameter)
     head = parameter.name if parameter.modifier is None else f"{parameter.name}:{parameter.modifier}"
-    return _open_all(parameter, search, frozenset(_chained({search.type}, (head, *parameter.chain), parameter, search)))
+    return _open_all(parameter, search, _chained({search.type}, (head, *parameter.chain), parameter, search))
 
 
 def judge_has(parameter: QueryParameter, search: Search) -> Verdict:
     """``_has:Observation:patient:code=x``, nested too."""
-    return _open_all(parameter, search, frozenset(_reversed(parameter.key.removeprefix("_has:"), parameter, search)))
+    _require_short(parameter)
+    return _open_all(parameter, search, _reversed(parameter.key.removeprefix("_has:"), parameter, search))
 
 
-def _open_all(parameter: QueryParameter, search: Search, types: frozenset[str]) -> Verdict:
+def _require_short(parameter: QueryParameter) -> None:
+    if parameter.key.count(".") + parameter.key.count("_has:") > _MOST_LINKS:
+        raise malformed_parameter(parameter, f"The chain has more than {_MOST_LINKS} links.")
+
+
+def _open_all(parameter: QueryParameter, search: Search, types: Set[str]) -> Verdict:
     closed = sorted(type for type in types if not search.access.boundary(type, Permission.SEARCH).is_everything)
     if not closed:
         return Keep(parameter.key, parameter.value)
@@ -40,24 +48,24 @@ def _open_all(parameter: QueryParameter, search: Search, types: frozenset[str]) 
     return Refuse(Denial("chain-not-allowed", text, f"http.{parameter.key}"), missing)
 
 
-def _chained(types: Iterable[str], links: tuple[str, ...], parameter: QueryParameter, search: Search) -> Iterator[str]:
+def _chained(types: Set[str], links: tuple[str, ...], parameter: QueryParameter, search: Search) -> Set[str]:
     """All types that a chain steps into, those of a ``_has`` at its end among them."""
-    if len(links) == 1:
-        yield from _ended(types, links[0], parameter, search)
-        return
-    found = [target for type in types for target in _step(type, links[0], parameter, search)]
-    if not found:
-        raise malformed_parameter(parameter, "The chain has a link that is no reference parameter.")
-    yield from found
-    yield from _chained(dict.fromkeys(found), links[1:], parameter, search)
+    passed: set[str] = set()
+    for link in links[:-1]:
+        types = {target for type in types for target in _step(type, link, parameter, search)}
+        if not types:
+            raise malformed_parameter(parameter, "The chain has a link that is no reference parameter.")
+        passed |= types
+    return passed | _ended(types, links[-1], parameter, search)
 
 
-def _ended(types: Iterable[str], link: str, parameter: QueryParameter, search: Search) -> Iterator[str]:
+def _ended(types: Set[str], link: str, parameter: QueryParameter, search: Search) -> Set[str]:
     """What selects at the end: a parameter that is known for one of ``types``, or again ``_has:...``."""
     if link.startswith("_has:"):
-        yield from _reversed(link.removeprefix("_has:"), parameter, search)
-    elif not any(_selects(type, link, search) for type in types):
+        return _reversed(link.removeprefix("_has:"), parameter, search)
+    if not any(_selects(type, link, search) for type in types):
         raise malformed_parameter(parameter, "The chain does not end in a parameter, and modifier, known for what it leads to.")
+    return frozenset()
 
 
 def _selects(type: str, link: str, search: Search) -> bool:
@@ -87,15 +95,12 @@ def targets(known: SearchParameter, search: Search) -> frozenset[str]:
     return (known.targets & search.vocabulary.types) or search.vocabulary.types
 
 
-def _reversed(text: str, parameter: QueryParameter, search: Search) -> Iterator[str]:
+def _reversed(text: str, parameter: QueryParameter, search: Search) -> Set[str]:
     """``Type:reference:rest``; ``rest`` is a parameter of Type, perhaps chained, or again ``_has:...``."""
     type, _, after = text.partition(":")
     reference, _, rest = after.partition(":")
     known = search.vocabulary.parameter(type, reference) if type in search.vocabulary.types else None
     if known is None or known.kind is not ParameterKind.REFERENCE or not rest:
         raise malformed_parameter(parameter, "_has is Type:reference:parameter with a known type and reference parameter.")
-    yield type
-    if rest.startswith("_has:"):
-        yield from _reversed(rest.removeprefix("_has:"), parameter, search)
-    else:
-        yield from _chained({type}, tuple(rest.split(".")), parameter, search)
+    links = (rest,) if rest.startswith("_has:") else tuple(rest.split("."))
+    return {type} | _chained({type}, links, parameter, search)

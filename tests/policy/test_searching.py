@@ -259,3 +259,11 @@ def test_users_who_are_patients_have_their_own_compartment() -> None:
 
 def test_principal_defaults() -> None:
     assert principal("").patient == "123"
+
+
+@pytest.mark.parametrize("target", ["/Observation?" + "focus." * 20 + "code=x", "/Patient?" + "_has:Observation:subject:" * 20 + "code=x"])
+def test_chains_have_a_length(target: str) -> None:
+    """Each link may lead to every type; a form may hold millions of them."""
+    with pytest.raises(RequestError) as caught:
+        decide("GET", target, "patient/*.rs")
+    assert (caught.value.status, caught.value.reason) == (400, "malformed-parameter")
