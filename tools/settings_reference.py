@@ -49,6 +49,10 @@ Keys of features that this version does not have are known and refused ("not ava
 a limit that nothing enforces. They are listed at the end.
 """
 
+_LATER_VALUES = """And these values: `upstream.compartment_search: union`, `issuers[].mode: introspection` and `uma`, the user bound
+`related_patient`, the list form of `policy.users`, public interactions other than the three named.
+"""
+
 
 def render() -> str:
     """The whole page."""
@@ -60,7 +64,9 @@ def render() -> str:
         if rows:
             description = section.get("description", "")
             parts.append(f"## {title}\n\n{description}\n\n| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
-    parts.append("## Not available in this version\n\n" + ", ".join(f"`{name}`" for name in sorted(set(later))) + "\n")
+    parts.append(
+        "## Not available in this version\n\n" + ", ".join(f"`{name}`" for name in sorted({*later, "tenants"})) + "\n\n" + _LATER_VALUES
+    )
     return "\n".join(parts)
 
 
