@@ -165,7 +165,7 @@ def _prefer(request: FhirRequest, answer: AnswerRule) -> tuple[tuple[str, str], 
 
 
 def _body_checks(boundary: Boundary, type: str) -> tuple[str, ...]:
-    kind = f"the body is a {type} resource"
+    kind = f"the type of the body is {type}"
     return (kind,) if boundary.is_everything else (kind, f"the new {type} {check_sentence(boundary)} and names nobody else's record")
 
 
