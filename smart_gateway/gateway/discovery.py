@@ -17,20 +17,22 @@ from smart_gateway.request.model import FhirRequest
 
 _PLAIN_JSON = (b"content-type", b"application/json")
 _HARMLESS = frozenset({"_format", "_pretty"})
+# Spec: FHIR R4 http.html 3.1.0.9; mode=terminology asks for another resource, which is not judged here.
+_MODES = frozenset({(), (("mode", "full"),), (("mode", "normative"),)})
 
 
 async def capabilities(request: FhirRequest, snapshot: Snapshot, inner: Inner) -> Answer:
     """The upstream's CapabilityStatement as this gateway serves it. Raises RequestError, UpstreamError."""
-    for parameter in request.parameters:
-        if parameter.key not in _HARMLESS and (parameter.key, parameter.value) != ("mode", "full"):
-            raise RequestError(
-                "The CapabilityStatement takes only mode=full, _format and _pretty.",
-                reason="unknown-parameter",
-                expression=f"http.{parameter.key}",
-            )
+    mode = tuple((parameter.key, parameter.value) for parameter in request.parameters if parameter.key not in _HARMLESS)
+    if mode not in _MODES:
+        raise RequestError(
+            "The CapabilityStatement takes only mode=full or mode=normative, _format and _pretty.",
+            reason="unknown-parameter",
+            expression=f"http.{mode[0][0]}",
+        )
     if request.preferences.media not in JUDGED_MEDIA:
         raise NotAcceptable("The CapabilityStatement is given as FHIR JSON: application/fhir+json.")
-    received = await inner.collect(UpstreamRequest("GET", ("metadata",)))
+    received = await inner.collect(UpstreamRequest("GET", ("metadata",), mode))
     if received.status != 200:
         raise UpstreamError("The FHIR server did not give its CapabilityStatement.")
     raw = received.require_json(snapshot.policy.vocabulary.release.version)

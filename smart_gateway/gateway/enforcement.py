@@ -29,6 +29,7 @@ from smart_gateway.request.model import FhirRequest
 from smart_gateway.tokens.bearer import bearer_token
 
 _ANONYMOUS = Principal("", anonymous=True)
+_LARGEST_FORM = 1024 * 1024  # bytes of a POST _search: many thousand values, and no more work than one request may cause
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -91,7 +92,8 @@ class Enforcement:
             return denied
         if request.form_pending:
             limits = exchange.snapshot.limits
-            body = await IncomingBody(exchange.scope, exchange.receive, limits, exchange.departure.watch).read()
+            form = replace(limits, body=min(limits.body, _LARGEST_FORM))
+            body = await IncomingBody(exchange.scope, exchange.receive, form, exchange.departure.watch).read()
             request = exchange.findings.request = read_form(request, body, limits)
         decision = authorize(request, access)
         exchange.findings.decision = decision

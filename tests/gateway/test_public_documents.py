@@ -38,6 +38,8 @@ async def test_metadata_is_the_upstreams_in_our_name_whatever_token_comes(token:
     ("target", "headers", "status"),
     [
         ("/metadata?mode=terminology", {}, 400),
+        ("/metadata?mode=full&mode=full", {}, 400),
+        ("/metadata?mode=normative", {}, 200),
         ("/metadata?_summary=true", {}, 400),
         ("/metadata", {"Accept": "application/fhir+xml"}, 406),
         ("/metadata?_format=json&_pretty=true", {}, 200),

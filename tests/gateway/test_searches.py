@@ -158,3 +158,9 @@ async def test_access_is_computed_once_for_a_cached_principal() -> None:
     assert [e["resource"]["id"] for e in (await front.get("/Observation")).json()["entry"]] == ["theirs"]
     front.reload(policy=policy(clients={}))
     assert (await front.get("/Observation")).status_code == 403
+
+
+async def test_a_form_has_a_limit_of_its_own() -> None:
+    front = Front(ScriptedUpstream(observation()), BOUNDED)
+    refused = await front.request("POST", "/Observation/_search", content="code=" + "a," * 600_000, headers=FORM)
+    assert refused.status_code == 413
