@@ -67,7 +67,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    from smart_gateway import __version__  # noqa: PLC0415
+    from smart_gateway import __version__
 
     return f"smart-gateway {__version__}"
 

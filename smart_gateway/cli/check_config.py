@@ -51,9 +51,9 @@ async def _collect(examination: Examination, settings: Settings) -> list[Finding
 
 async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
     """One verifier an issuer, so that each has its own finding."""
-    from smart_gateway.settings.building import build_issuers, build_policy  # noqa: PLC0415  # only --online needs a network
-    from smart_gateway.tokens.transport import HttpTransport  # noqa: PLC0415
-    from smart_gateway.tokens.verifier import Verifier  # noqa: PLC0415
+    from smart_gateway.settings.building import build_issuers, build_policy  # only --online needs a network
+    from smart_gateway.tokens.transport import HttpTransport
+    from smart_gateway.tokens.verifier import Verifier
 
     bases = build_policy(settings).bases
     for index, issuer in enumerate(build_issuers(settings)):
@@ -65,8 +65,8 @@ async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIte
 
 
 async def _ask_upstream(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
-    from smart_gateway.app import ask_metadata, proxy_to  # noqa: PLC0415
-    from smart_gateway.settings.building import build  # noqa: PLC0415
+    from smart_gateway.app import ask_metadata, proxy_to
+    from smart_gateway.settings.building import build
 
     if settings.upstream.url is None:
         return

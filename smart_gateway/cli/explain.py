@@ -127,8 +127,8 @@ async def _setting(arguments: argparse.Namespace) -> _Setting:
 
 
 async def _configured(arguments: argparse.Namespace) -> _Setting:
-    from smart_gateway.settings.building import build  # noqa: PLC0415  # heavy: only with --config
-    from smart_gateway.settings.loading import load_settings  # noqa: PLC0415
+    from smart_gateway.settings.building import build  # heavy: only with --config
+    from smart_gateway.settings.loading import load_settings
 
     built = build(load_settings(arguments.config), recording=False)
     snapshot = built.snapshot

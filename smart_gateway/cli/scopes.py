@@ -102,7 +102,7 @@ def _reason(scope: Scope, vocabulary: Vocabulary) -> str | None:
 def _reading(arguments: argparse.Namespace) -> _Reading:
     if arguments.config is None:
         return _Reading(load_vocabulary(Release.R4))
-    from smart_gateway.settings.loading import load_settings  # noqa: PLC0415  # heavy: only with --config
+    from smart_gateway.settings.loading import load_settings  # heavy: only with --config
 
     settings = load_settings(arguments.config)
     vocabulary = load_vocabulary(Release(settings.upstream.fhir_version))

@@ -82,7 +82,7 @@ def _work(start: _Start) -> int:
     """One process's event loop."""
     if sys.platform == "win32":
         return asyncio.run(_Process(start).serve())
-    import uvloop  # noqa: PLC0415  # not to be had on Windows
+    import uvloop  # not to be had on Windows
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_Process(start).serve())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -79,7 +79,8 @@ class Exchange:
         headers = tuple(header for header in made.headers if header[0] not in _SET_HERE)
         answer = Answer(made.status, headers if made.status not in _ENDING else (*headers, _CLOSE), made.body)
         if isinstance(reason, Deny):
-            self.findings.decision = reason
+            earlier = self.findings.decision
+            self.findings.decision = reason if reason.grounds or earlier is None else replace(reason, grounds=earlier.grounds)
         else:
             self.findings.error = reason
         await self.answer(answer)

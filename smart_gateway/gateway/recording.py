@@ -13,6 +13,7 @@ from smart_gateway.request.model import FhirRequest
 
 CLIENT_GONE = 499  # the status in the log of a request whose client left before an answer (nginx's number)
 _GRANTING = "grants"
+_OUTSIDE = frozenset({"not-found", "outside-boundary", "foreign-patient"})
 _NOBODY = Principal("", anonymous=True)
 
 
@@ -74,9 +75,12 @@ def _code(findings: Findings) -> str | None:
 
 
 def _rules(findings: Findings) -> tuple[str, ...]:
-    """The rules that decided: those that grant, for a permit; those that limit or deny, for a refusal by permission."""
+    """The rules that decided: those that grant, for a permit, and where the record is outside what they grant; those that limit or deny,
+    for a refusal by permission."""
     match findings.decision:
         case Permit(grounds=grounds):
+            return tuple([ground.rule for ground in grounds if ground.result == _GRANTING])
+        case Deny(grounds=grounds, causes=causes) if causes[0].code in _OUTSIDE:
             return tuple([ground.rule for ground in grounds if ground.result == _GRANTING])
         case Deny(grounds=grounds):
             return tuple([ground.rule for ground in grounds if ground.result != _GRANTING])

@@ -60,11 +60,6 @@ class Built:
             file.close()
 
 
-def build_snapshot(settings: Settings) -> Snapshot:
-    """Everything that one request needs, for commands that decide and end: no audit file is opened."""
-    return build(settings, recording=False).snapshot
-
-
 def build(
     settings: Settings,
     *,

@@ -257,6 +257,15 @@ async def test_the_record_says_who_what_and_by_which_rule() -> None:
     assert "secret" not in repr(event)
 
 
+@pytest.mark.parametrize("id", ["foreign", "nowhere"])
+async def test_the_record_of_what_looks_absent_tells_which_rule_bounded_it(id: str) -> None:
+    upstream = ScriptedUpstream(observation(id="foreign", patient="456"))
+    front = Front(upstream, "patient/Observation.rs patient/Condition.rs")
+    await front.get(f"/Observation/{id}")
+    assert (front.event.outcome, front.event.code, front.event.rules) == ("deny", "not-found", ("patient/Observation.rs",))
+    assert front.event.upstream_status == (200 if id == "foreign" else 404)
+
+
 async def test_request_ids_are_ours_and_the_clients_own_is_given_back() -> None:
     upstream = ScriptedUpstream(observation())
     front = Front(upstream, BOUNDED)

@@ -1,6 +1,6 @@
 """Narrowing, admission, intersection and the hint say the same of one boundary, and what an independent judge says.
 
-20,000 worlds here; by hand: ``SMART_GATEWAY_EXAMPLES=1000000 make test ARGS=tests/properties/test_agreement.py``.
+20,000 worlds for each of them here; by hand: ``SMART_GATEWAY_EXAMPLES=1000000 make test ARGS=tests/properties``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ EXAMPLES = int(os.environ.get("SMART_GATEWAY_EXAMPLES", "20000"))
 LETTERS = dict(zip("cruds", Permission, strict=True))
 
 
-def worlds(salt: int, share: float = 0.2) -> Iterator[random.Random]:
+def worlds(salt: int) -> Iterator[random.Random]:
     """One seeded source of randomness for each example; a failure names its seed."""
-    for seed in range(int(EXAMPLES * share)):
+    for seed in range(EXAMPLES):
         yield random.Random(salt * 10_000_000 + seed)
 
 
@@ -155,7 +155,7 @@ def test_the_hint_helps_and_nothing_less_does() -> None:
 
 
 def test_a_search_never_returns_what_the_judge_keeps_back() -> None:
-    """The plan as a whole: query, then check. An obedient and a disobedient upstream give nothing outside."""
+    """The plan as a whole, whatever the upstream returns: a disobedient one answers with any resource at all."""
     permitted = 0
     for rng in worlds(6):
         texts, patient, user = who(rng)

@@ -25,7 +25,7 @@ from smart_gateway.policy.model import (
 )
 from smart_gateway.request.limits import Limits
 from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.settings.building import build, build_issuers, build_limits, build_policy, build_snapshot
+from smart_gateway.settings.building import build, build_issuers, build_limits, build_policy
 from smart_gateway.settings.limits import LimitsSettings
 from smart_gateway.settings.loading import load_settings
 from smart_gateway.settings.model import Settings
@@ -174,7 +174,7 @@ async def test_the_snapshot_has_everything_that_a_request_needs() -> None:
 
 
 def test_what_is_absent_is_at_its_safest() -> None:
-    snapshot = build_snapshot(load())
+    snapshot = build(load(), recording=False).snapshot
     assert (snapshot.trusted_proxies, snapshot.cors_origins, snapshot.forward_authorization) == ((), frozenset(), False)
     assert (snapshot.upstream_authorization, snapshot.dry_run) == (None, False)
     assert snapshot.required_scope_url == "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
@@ -216,5 +216,5 @@ async def test_one_file_alone_takes_the_place_of_standard_output(tmp_path: Path,
 
 
 def test_what_only_decides_opens_no_audit_file(tmp_path: Path) -> None:
-    build_snapshot(load(policy={"audit": {"sinks": [{"file": str(tmp_path / "a")}]}}))
+    build(load(policy={"audit": {"sinks": [{"file": str(tmp_path / "a")}]}}), recording=False)
     assert not (tmp_path / "a").exists()

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
-from smart_gateway.settings.building import build_snapshot
+from smart_gateway.settings.building import build
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.schema import json_schema
 from tests.settings.test_refusals import LATER
@@ -43,7 +43,7 @@ def test_every_shipped_file_loads_and_is_valid_by_the_schema(path: Path, tmp_pat
         subprocess.run([sys.executable, folder / "make_token.py"], check=True, capture_output=True)
     examination = examine(folder / path.name, ENVIRONMENT, proxying=path.parent.name != "middleware_starlette")
     assert examination.settings is not None, [str(finding) for finding in examination.findings]
-    build_snapshot(examination.settings)
+    build(examination.settings, recording=False)
     jsonschema.validate(yaml.safe_load(path.read_text()), SCHEMA, jsonschema.Draft7Validator)
 
 
@@ -65,8 +65,8 @@ def test_the_shipped_policy_changes_no_default_but_the_clients() -> None:
     with_defaults, with_nothing = (examine({**base, "policy": policy}, {}).settings for policy in (shown, {}))
     assert with_defaults is not None
     assert with_nothing is not None
-    assert build_snapshot(with_defaults).policy == build_snapshot(with_nothing).policy
-    assert build_snapshot(with_defaults).limits == build_snapshot(with_nothing).limits
+    assert build(with_defaults, recording=False).snapshot.policy == build(with_nothing, recording=False).snapshot.policy
+    assert build(with_defaults, recording=False).snapshot.limits == build(with_nothing, recording=False).snapshot.limits
 
 
 def test_the_schema_in_the_repository_is_that_of_the_models() -> None:
