@@ -24,7 +24,7 @@ TYPES = ("Observation", "Condition", "Encounter", "Patient", "Organization")
 SEARCHES = 400
 CODES = {"category": ("laboratory", "vital-signs", "exam"), "code": ("1", "2")}
 SYSTEMS = ("http://one", "http://two")
-STATUS = {"Observation": ("final", "preliminary"), "Encounter": ("planned", "finished")}
+STATUS = {"Observation": ("final", "preliminary"), "Encounter": ("planned", "cancelled")}
 NAMES = {
     "Observation": ("category", "code", "status", "subject"),
     "Condition": ("category", "code"),
@@ -44,13 +44,13 @@ def reference(rng: random.Random, other: str) -> dict[str, Any]:
     return rng.choice((known, known, known, {"reference": other}, {"identifier": {"value": patient}}, {"display": patient}))
 
 
-def resource(rng: random.Random, number: int) -> dict[str, Any]:
+def resource(rng: random.Random, number: int, release: str) -> dict[str, Any]:
     type = rng.choice(TYPES[:3] + TYPES[4:])
     made: dict[str, Any] = {"resourceType": type, "id": f"w{number}"}
     if type in STATUS:
         made["status"] = rng.choice(STATUS[type])
     if type == "Encounter":
-        made["class"] = {"code": "AMB"}
+        made["class"] = {"code": "AMB"} if release == "R4" else [{"coding": [{"code": "AMB"}]}]
     if type in {"Observation", "Condition"}:
         made |= {"code": concept(rng, "code"), "category": [concept(rng, "category")]}
     if type == "Organization":
@@ -62,10 +62,10 @@ def resource(rng: random.Random, number: int) -> dict[str, Any]:
     return made
 
 
-def records() -> list[dict[str, Any]]:
+def records(release: str) -> list[dict[str, Any]]:
     rng = random.Random(7)
     people = [{"resourceType": "Patient", "id": id, "active": i > 0, "gender": ("male", "female")[i % 2]} for i, id in enumerate(PATIENTS)]
-    return people + [resource(rng, number) for number in range(150)]
+    return people + [resource(rng, number, release) for number in range(150)]
 
 
 def value(rng: random.Random, type: str, name: str) -> str:
@@ -89,11 +89,16 @@ def scope(rng: random.Random) -> str:
     return f"{context}/{type}.{rng.choice(('rs', 's', 'cruds', 'r'))}?{filters}"
 
 
+@pytest.fixture(scope="module", params=["R4", "R5"])
+def release(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def world(java: None, work: Path) -> Iterator[Hapi]:
-    server = start_hapi(work / "differential.log")
+def world(java: None, work: Path, release: str) -> Iterator[Hapi]:
+    server = start_hapi(work / f"differential-{release}.log", release=release)
     try:
-        entries = [{"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in records()]
+        entries = [{"resource": r, "request": {"method": "PUT", "url": f"{r['resourceType']}/{r['id']}"}} for r in records(release)]
         server.put({"resourceType": "Bundle", "type": "transaction", "entry": entries})
         yield server
     finally:
@@ -107,9 +112,9 @@ def issuer() -> Iterator[ScriptedIssuer]:
 
 
 @pytest.fixture(scope="module")
-def bounded(gateways: StartGateway, world: Hapi, issuer: ScriptedIssuer) -> Gateway:
+def bounded(gateways: StartGateway, world: Hapi, issuer: ScriptedIssuer, release: str) -> Gateway:
     trusted = {"issuer": issuer.issuer, "jwks_uri": issuer.jwks_uri, "audiences": [AUDIENCE], "algorithms": ["RS256", "ES256"]}
-    return gateways({"upstream": {"url": world.base, "fhir_version": "R4"}, "issuers": [trusted]})
+    return gateways({"upstream": {"url": world.base, "fhir_version": release}, "issuers": [trusted]})
 
 
 def test_the_gateway_gives_what_the_judge_lets_through(world: Hapi, bounded: Gateway, issuer: ScriptedIssuer) -> None:
