@@ -29,7 +29,6 @@ from smart_gateway.request.model import FhirRequest
 from smart_gateway.tokens.bearer import bearer_token
 
 _ANONYMOUS = Principal("", anonymous=True)
-_LARGEST_FORM = 1024 * 1024  # bytes of a POST _search: many thousand values, and no more work than one request may cause
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -92,7 +91,7 @@ class Enforcement:
             return denied
         if request.form_pending:
             limits = exchange.snapshot.limits
-            form = replace(limits, body=min(limits.body, _LARGEST_FORM))
+            form = replace(limits, body=limits.form)
             body = await IncomingBody(exchange.scope, exchange.receive, form, exchange.departure.watch).read()
             request = exchange.findings.request = read_form(request, body, limits)
         decision = authorize(request, access)

@@ -31,12 +31,12 @@ class Expected(Protocol):
 def read_form(request: FhirRequest, body: bytes, limits: Limits = Limits()) -> FhirRequest:  # noqa: B008 - a frozen value
     """``request``, a POST ``_search``, with the parameters of its form behind those of its query.
 
-    Raises UnsupportedMediaType for any other body, RequestError for what a query could not hold either, an access token among
+    Raises UnsupportedMediaType for any other body, BodyTooLarge, RequestError for what a query could not hold either, an access token among
     it, and for a ``_format`` that query and form both have. Spec: FHIR R4 http.html 3.1.0.9; semantics 1 and 4.
     """
     if request.content_type != FORM and (body or request.content_type is not None):
         raise UnsupportedMediaType(f"A search by POST has a body of type {FORM} in UTF-8.", expression="http.Content-Type")
-    if len(body) > limits.body:
+    if len(body) > limits.form:
         raise _too_large()
     form = read_parameters(decode_form(body, limits.parameters - len(request.parameters)))
     wanted = requested_format(form)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 _KIB = 1024
 _MIB = 1024 * 1024
 
+_LARGEST_FORM = _MIB  # bytes of a POST _search: many thousand values, and no more work than one request may cause
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -28,3 +30,8 @@ class Limits:
     ratio: int = 100
     header_time: float = 10.0
     body_time: float = 30.0
+
+    @property
+    def form(self) -> int:
+        """The largest form of a POST ``_search``, in bytes: never more than a body may have."""
+        return min(self.body, _LARGEST_FORM)
