@@ -88,7 +88,7 @@ def _check(count: int) -> float:
     assert isinstance(decision, Permit)
     rule = decision.plan.answer
     assert isinstance(rule, CheckSearchset)
-    links = link_sealer(request, access, Sealer([os.urandom(32)], 900), time.time(), os.urandom)
+    links = link_sealer(request, ("Observation",), access, Sealer([os.urandom(32)], 900), time.time(), os.urandom)
     return _time(lambda: confine_searchset(raw, rule, access, {}, links))
 
 

@@ -16,6 +16,7 @@ from smart_gateway.fhir.members import Members, members_of, text_of, value_of
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import CheckResource, CheckSearchset
+from smart_gateway.scopes.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,13 @@ def confine_searchset(
         raise UpstreamError("The number of matches cannot be told, because the search could not be narrowed exactly.")
     try:
         found = read_searchset(base_rewriter(access.policy.bases).whole(raw))
-        entries = identify(found, rule.type, access.policy.vocabulary.types)
+        searched = rule.types if rule.type is None else frozenset({rule.type})
+        entries = identify(found, searched, access.policy.vocabulary.types)
         dependence = Dependence(known)
         kept, removed = _settle(entries, rule, access, dependence)
         if dependence.missing:
             return Pending(dependence.missing)
-        made = links.links(found.links, rule.type, rule.exact, rule.drop_elements)
+        made = links.links(found.links, rule)
         return Confined(rebuild(found, kept, removed, rule, made, access.policy.bases.public), removed)
     except ValueError:
         raise UpstreamError("The upstream's answer is not a searchset that can be read.") from None
@@ -101,5 +103,8 @@ def _verdict(entry: IdentifiedEntry, rule: CheckSearchset, access: Access, judge
     """Matches by the search's boundary, all else by what may be read of its type; without type or id nothing is known of it."""
     if entry.type is None or entry.id is None or entry.is_outcome:
         return OUTSIDE
-    boundary = access.readable(entry.type) if entry.mode == "include" else rule.boundary
+    if entry.mode == "include":
+        boundary = access.readable(entry.type)
+    else:
+        boundary = rule.boundary if rule.boundary is not None else access.boundary(entry.type, Permission.SEARCH)
     return judge.verdict(boundary, entry.type, entry.found.resource)

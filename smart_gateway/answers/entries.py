@@ -58,8 +58,8 @@ class _Made(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "f
     search: _Search | None = None
 
 
-def identify(found: Searchset, searched: str, types: frozenset[str]) -> list[IdentifiedEntry]:
-    """What the entries of a search on type ``searched`` are. Raises JsonError."""
+def identify(found: Searchset, searched: frozenset[str], types: frozenset[str]) -> list[IdentifiedEntry]:
+    """What the entries of a search on the types ``searched`` are. Raises JsonError."""
     spelled = _spelled(types)
     return [_identify(entry, body, searched, spelled) for entry, body in zip(found.entries, found.bodies, strict=True)]
 
@@ -69,12 +69,12 @@ def _spelled(types: frozenset[str]) -> Mapping[bytes, str]:
     return {f'"{type}"'.encode(): type for type in types}
 
 
-def _identify(entry: FoundEntry, body: Members | msgspec.Raw, searched: str, spelled: Mapping[bytes, str]) -> IdentifiedEntry:
+def _identify(entry: FoundEntry, body: Members | msgspec.Raw, searched: frozenset[str], spelled: Mapping[bytes, str]) -> IdentifiedEntry:
     # Types and ids need no escapes: spelled with any, they name nothing.
     type = spelled.get(bytes(entry.resource.get("resourceType", b"")))
     id = _ID.fullmatch(bytes(entry.resource.get("id", b"")))
     mode, score = _search(entry.search)
-    if type != searched:
+    if type not in searched:
         mode = "include"
     elif mode == "outcome":
         mode = None

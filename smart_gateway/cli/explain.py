@@ -20,10 +20,11 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
 from smart_gateway.policy.explanation import explain_decision, explain_error
 from smart_gateway.policy.model import Policy, default_additions
-from smart_gateway.policy.plan import Decision, Denial, Deny, Permit
+from smart_gateway.policy.plan import BodyCheck, Decision, Denial, Deny, Permit
 from smart_gateway.policy.writing import refuse_body
 from smart_gateway.principal import Principal
-from smart_gateway.request.body import read_form, read_resource
+from smart_gateway.request.body import read_resource
+from smart_gateway.request.completing import complete, is_complete
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.request.parsing import RequestParser
@@ -87,28 +88,30 @@ def explain(method: str, target: str, headers: list[tuple[bytes, bytes]], body: 
         parser = RequestParser(setting.policy.vocabulary, "", setting.limits)
         request = parser.parse(method, _bytes(path), _bytes(query), headers)
         access = Access(setting.principal, setting.policy)
-        decision, request = _decide(request, body, access, setting.limits)
+        decision, request = _decide(request, body, access, parser, setting.limits)
         return explain_decision(request, _judge_body(decision, request, body, access, setting.limits))
     except RequestError as error:
         return explain_error(request, error)
 
 
-def _decide(request: FhirRequest, body: bytes | None, access: Access, limits: Limits) -> tuple[Decision, FhirRequest]:
+def _decide(
+    request: FhirRequest, body: bytes | None, access: Access, parser: RequestParser, limits: Limits
+) -> tuple[Decision, FhirRequest]:
     if access.principal.anonymous and not is_public(request, access.policy):
         return Deny(401, (_NO_TOKEN,)), request
     denied = authorize_types(request, access)
     if denied is not None:
         return denied, request
-    if request.form_pending:
-        request = read_form(request, body or b"", limits)
+    if not is_complete(request):
+        request = complete(request, body or b"", parser, limits)
     return authorize(request, access), request
 
 
 def _judge_body(decision: Decision, request: FhirRequest, body: bytes | None, access: Access, limits: Limits) -> Decision:
     """A body that was given is judged as the gateway would judge it; one that was not counts as to be checked."""
-    if body is None or not isinstance(decision, Permit) or decision.plan.body is None:
+    check = decision.plan.body if isinstance(decision, Permit) else None
+    if body is None or not isinstance(check, BodyCheck):
         return decision
-    check = decision.plan.body
     resource = read_resource(body, check, request.content_type, limits)
     return refuse_body(resource, check, access, decision.grounds) or decision
 

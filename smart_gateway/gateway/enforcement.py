@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.types import ASGIApp
 
-from smart_gateway.answers.links import open_page
 from smart_gateway.errors import SmartGatewayError, TokenMissing
 from smart_gateway.gateway.accesses import Accesses
 from smart_gateway.gateway.cors import preflight
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_upstream
 from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.preparing import Preparation
 from smart_gateway.gateway.rehearsal import pass_unjudged
-from smart_gateway.gateway.responder import Outgoing, Responder
-from smart_gateway.gateway.stored import check_stored
+from smart_gateway.gateway.responder import Responder
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
 from smart_gateway.gateway.target import full_path
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
-from smart_gateway.policy.plan import AnswerRule, BodyCheck, CheckSearchset, Deny, Permit, Plan, UpstreamRequest
+from smart_gateway.policy.plan import BodyCheck, Deny, Permit, Plan
 from smart_gateway.policy.requirements import DISCOVERY
-from smart_gateway.policy.writing import refuse_body
 from smart_gateway.principal import Principal
-from smart_gateway.request.body import read_form, read_resource
+from smart_gateway.request.body import read_resource
+from smart_gateway.request.completing import body_limits, complete, is_complete
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.tokens.bearer import bearer_token
 
 _ANONYMOUS = Principal("", anonymous=True)
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Enforcement:
@@ -85,15 +84,15 @@ class Enforcement:
         return self._accesses.of(principal, snapshot.policy)
 
     async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access) -> Permit | Deny:
-        """The decision; the form of a POST ``_search`` is read on the way, but for nobody who may not search at all."""
+        """The decision; a body that says what is asked is read on the way, but for nobody who may not ask at all."""
         denied = authorize_types(request, access)
         if denied is not None:
             return denied
-        if request.form_pending:
-            limits = exchange.snapshot.limits
-            form = replace(limits, body=limits.form)
-            body = await IncomingBody(exchange.scope, exchange.receive, form, exchange.departure.watch).read()
-            request = exchange.findings.request = read_form(request, body, limits)
+        if not is_complete(request):
+            snapshot = exchange.snapshot
+            limits = body_limits(request, snapshot.limits)
+            body = exchange.read = await IncomingBody(exchange.scope, exchange.receive, limits, exchange.departure.watch).read()
+            request = exchange.findings.request = complete(request, body, snapshot.parser, snapshot.limits)
         decision = authorize(request, access)
         exchange.findings.decision = decision
         return decision
@@ -102,23 +101,14 @@ class Enforcement:
         request = exchange.findings.request
         assert request is not None  # INVARIANT: set before the decision
         inner = self._inner(exchange)
-        condition = await check_stored(plan.stored, access, inner) if plan.stored is not None else None
-        if isinstance(condition, Deny):
-            await exchange.refuse(condition)
+        prepared = await Preparation(access, inner, exchange.snapshot).prepare(request, plan, _Posted(exchange, request))
+        if isinstance(prepared, Deny):
+            await exchange.refuse(prepared)
             return
-        rule, upstream = self._opened(exchange, plan, request, access)
-        outgoing = None
-        if upstream is not None:
-            if condition is not None:
-                upstream = replace(upstream, headers=(*upstream.headers, condition))
-            judged = await self._outgoing(exchange, request, upstream, plan.body, access)
-            if isinstance(judged, Deny):
-                await exchange.refuse(judged)
-                return
-            outgoing = judged
+        outgoing = prepared.outgoing
         if outgoing is None or not isinstance(outgoing.body, IncomingBody):
             exchange.departure.watch()
-        await Responder(exchange, request, access, inner).respond(rule, outgoing)
+        await Responder(exchange, request, access, inner).respond(prepared.rule, outgoing)
 
     def _inner(self, exchange: Exchange) -> Inner:
         snapshot = exchange.snapshot
@@ -131,25 +121,19 @@ class Enforcement:
             AnswerBounds(snapshot.answer_size, snapshot.answer_time),
         )
 
-    def _opened(self, exchange: Exchange, plan: Plan, request: FhirRequest, access: Access) -> tuple[AnswerRule, UpstreamRequest | None]:
-        """Rule and request of the plan, those of a sealed paging link opened. Raises PageRefused, PageExpired."""
-        if request.page is None:
-            return plan.answer, plan.upstream
-        assert isinstance(plan.answer, CheckSearchset)
-        snapshot = exchange.snapshot
-        page = open_page(request.page, plan.answer.type, access, snapshot.sealer, snapshot.clock())
-        return replace(plan.answer, exact=page.exact, drop_elements=page.drop_elements), page.upstream
 
-    async def _outgoing(
-        self, exchange: Exchange, request: FhirRequest, upstream: UpstreamRequest, check: BodyCheck | None, access: Access
-    ) -> Outgoing | Deny:
-        """What goes upstream, its body judged; a body that nobody needs to judge is passed on as it comes."""
-        if upstream.method not in _WITH_BODY or upstream.form is not None:
-            return Outgoing(upstream)
-        incoming = IncomingBody(exchange.scope, exchange.receive, exchange.snapshot.limits, exchange.departure.watch)
-        if check is None:
-            incoming.require_plain()
-            return Outgoing(upstream, incoming, incoming.raw_type())
-        body = await incoming.read()
-        resource = read_resource(body, check, request.content_type, exchange.snapshot.limits)
-        return refuse_body(resource, check, access) or Outgoing(upstream, body)
+class _Posted:
+    """The body of the request itself, read when it is asked for."""
+
+    def __init__(self, exchange: Exchange, request: FhirRequest) -> None:
+        self._request = request
+        self._limits = exchange.snapshot.limits
+        self._incoming = IncomingBody(exchange.scope, exchange.receive, self._limits, exchange.departure.watch)
+
+    async def resource(self, check: BodyCheck) -> tuple[Mapping[str, Any], bytes]:
+        body = await self._incoming.read()
+        return read_resource(body, check, self._request.content_type, self._limits), body
+
+    def unread(self) -> IncomingBody:
+        self._incoming.require_plain()
+        return self._incoming

@@ -44,7 +44,8 @@ class Findings:
 
 
 class Exchange:
-    """A request and its answer. ``findings`` grow as it goes on; ``started`` tells whether an answer has begun to leave."""
+    """A request and its answer. ``findings`` grow as it goes on; ``started`` tells whether an answer has begun to leave; ``read`` is the
+    body where it was needed for the decision."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, snapshot: Snapshot, lookout: Lookout) -> None:
         self.scope = scope
@@ -53,6 +54,7 @@ class Exchange:
         self.receive = receive
         self.id: RequestId = name_request(scope, snapshot)
         self.findings = Findings()
+        self.read: bytes | None = None
         self._send = send
 
     @property

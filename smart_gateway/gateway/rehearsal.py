@@ -25,8 +25,12 @@ async def pass_unjudged(exchange: Exchange, inner: Inner) -> None:
     upstream = _as_it_came(exchange, request)
     if upstream.method in _WITH_BODY and upstream.form is None:
         body = IncomingBody(exchange.scope, exchange.receive, exchange.snapshot.limits, exchange.departure.watch)
-        body.require_plain()
         headers = (*headers, (b"content-type", body.raw_type()))
+        if exchange.read is not None:
+            await inner.pass_on(upstream, headers, exchange.read, passage)
+            passage.finish()
+            return
+        body.require_plain()
         if body.declared_length is not None:
             headers = (*headers, (b"content-length", str(body.declared_length).encode()))
         await inner.stream(upstream, headers, body.receive, passage)

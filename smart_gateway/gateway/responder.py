@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from smart_gateway.answers.answer import Answer
-from smart_gateway.answers.confine import Absent, Confined, confine_resource, confine_searchset
 from smart_gateway.answers.empty import empty_searchset
-from smart_gateway.answers.links import link_sealer, self_url
-from smart_gateway.errors import NotAcceptable
+from smart_gateway.answers.links import self_url
+from smart_gateway.errors import NotAcceptable, NotSupported
 from smart_gateway.fhir.media import FHIR_JSON
 from smart_gateway.gateway import conditions, discovery
-from smart_gateway.gateway.dependencies import settle
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
-from smart_gateway.gateway.failures import refusal_of
 from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.judgement import Judged, Judgement
 from smart_gateway.gateway.passage import Passage
+from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.gateway.subrequest import Inner, Received
-from smart_gateway.gateway.written import answer_to_write
-from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import (
     AnswerRule,
     AnswerToWrite,
     Capability,
+    CheckBatch,
+    CheckHistory,
     CheckResource,
     CheckSearchset,
+    CheckUnion,
     Deny,
     EmptySearchset,
+    OpenPage,
     ProtectedResource,
     SmartConfiguration,
     Stream,
-    UpstreamRequest,
 )
 from smart_gateway.request.model import FhirRequest
 
 Headers = tuple[tuple[bytes, bytes], ...]
-
-_FHIR_JSON = FHIR_JSON.encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """What goes upstream: ``body`` None for a request without one (or with a form), IncomingBody for one that is passed on as it comes;
-    ``content_type`` belongs to it."""
-
-    request: UpstreamRequest
-    body: bytes | IncomingBody | None = None
-    content_type: bytes = _FHIR_JSON
 
 
 class Responder:
@@ -65,12 +52,12 @@ class Responder:
         match rule:
             case Stream():
                 await self._pass(_required(outgoing))
-            case CheckResource():
-                await self._answer(await self._resource(rule, _required(outgoing)))
-            case CheckSearchset():
-                await self._answer(await self._searchset(rule, _required(outgoing)))
-            case AnswerToWrite():
-                await self._answer(await self._written(rule, _required(outgoing)))
+            case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite():
+                await self._judge(rule, _required(outgoing))
+            case CheckUnion() | CheckBatch():
+                raise NotSupported("This interaction is not supported by this version of the gateway.")
+            case OpenPage():
+                raise AssertionError("a page is opened before it is asked for")  # INVARIANT: gateway.preparing
             case EmptySearchset():
                 body = empty_searchset(self_url(self._request, self._access.policy.bases.public))
                 await self._answer(Answer(200, (JSON_TYPE,), body))
@@ -117,38 +104,12 @@ class Responder:
         self._exchange.findings.upstream_status = received.status
         return received
 
-    async def _resource(self, rule: CheckResource, outgoing: Outgoing) -> Answer | Deny:
+    async def _judge(self, rule: Judged, outgoing: Outgoing) -> None:
         received = await self._collect(outgoing)
-        refusal = refusal_of(received, self._access.policy)
-        if refusal is not None:
-            return refusal
-        raw = self._json(received)
-        judged: Confined | Absent = await settle(lambda known: confine_resource(raw, rule, self._access, known), self._access, self._inner)
-        if isinstance(judged, Absent):
-            return absent(self._access.policy)
-        validators = conditions.validators(received)
-        if conditions.is_unchanged(self._request, received):
-            return Answer(304, validators, b"")
-        return Answer(200, (JSON_TYPE, *validators), judged.body)
-
-    async def _searchset(self, rule: CheckSearchset, outgoing: Outgoing) -> Answer | Deny:
-        received = await self._collect(outgoing)
-        refusal = refusal_of(received, self._access.policy)
-        if refusal is not None:
-            return refusal
-        raw, snapshot = self._json(received), self._exchange.snapshot
-        links = link_sealer(self._request, self._access, snapshot.sealer, snapshot.clock(), snapshot.entropy)
-        judged = await settle(lambda known: confine_searchset(raw, rule, self._access, known, links), self._access, self._inner)
-        self._exchange.findings.removed = judged.removed
-        return Answer(200, (JSON_TYPE,), judged.body)
-
-    async def _written(self, rule: AnswerToWrite, outgoing: Outgoing) -> Answer | Deny:
-        received = await self._collect(outgoing)
-        refusal = refusal_of(received, self._access.policy)
-        return refusal if refusal is not None else await answer_to_write(rule, received, self._request, self._access, self._inner)
-
-    def _json(self, received: Received) -> bytes:
-        return received.require_json(self._access.policy.vocabulary.release.version)
+        judgement = Judgement(self._request, self._access, self._inner, self._exchange.snapshot)
+        answer = await judgement.judge(rule, outgoing.request, received)
+        self._exchange.findings.removed = judgement.removed
+        await self._answer(answer)
 
 
 def _required(outgoing: Outgoing | None) -> Outgoing:

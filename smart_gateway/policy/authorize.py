@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from smart_gateway.errors import NotSupported, RequestError
+from smart_gateway.errors import RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.across import plan_search_across
+from smart_gateway.policy.batch import plan_batch
 from smart_gateway.policy.hints import missing_scope
-from smart_gateway.policy.localising import local_pairs
+from smart_gateway.policy.history import plan_history
 from smart_gateway.policy.model import Policy
+from smart_gateway.policy.operations import plan_operation
+from smart_gateway.policy.paging import plan_page
+from smart_gateway.policy.patching import plan_patch
 from smart_gateway.policy.plan import (
     AnswerRule,
     Capability,
@@ -22,13 +27,13 @@ from smart_gateway.policy.plan import (
     Plan,
     ProtectedResource,
     SmartConfiguration,
-    Stream,
     UpstreamRequest,
 )
 from smart_gateway.policy.reading import plan_read
-from smart_gateway.policy.requirements import DISCOVERY, NOT_JUDGED, REQUIRED
-from smart_gateway.policy.searching import plan_page, plan_search
+from smart_gateway.policy.requirements import DISCOVERY, REQUIRED
+from smart_gateway.policy.searching import plan_search
 from smart_gateway.policy.writing import plan_create, plan_delete, plan_update
+from smart_gateway.request.completing import is_complete
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.permissions import Permission
@@ -37,7 +42,6 @@ from smart_gateway.scopes.scope import ResourceScope
 _NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
 _NO_OPERATION = Denial("operation-not-opened", "No policy opens this operation.")
 _ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
-_FOREIGN_PAGE = Denial("foreign-page", "This paging link was not given by this gateway to this token.")
 
 
 def is_public(request: FhirRequest, policy: Policy) -> bool:
@@ -56,7 +60,7 @@ def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
     if request.interaction is Interaction.OPERATION:
         return Deny(403, (_NO_OPERATION,))
     permission = REQUIRED.get(request.interaction)
-    if permission is None:
+    if permission is None or (request.interaction is Interaction.PAGE and _may_open(request, access)):
         return None
     if request.type is None:
         return _require_somewhere(access, permission)
@@ -71,11 +75,15 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
     denied = authorize_types(request, access)
     if denied is not None:
         return denied
-    if request.interaction in NOT_JUDGED or (request.compartment is not None and request.type is None):
-        raise NotSupported("This interaction is not supported by this version of the gateway.")
+    assert is_complete(request)
     if request.preferences.respond_async and _is_bounded(request, access):
         return Deny(403, (_ASYNC,))
     return _PLANNERS[request.interaction](request, access)
+
+
+def _may_open(request: FhirRequest, access: Access) -> bool:
+    """A page may go on a search or a history: what it holds is judged when it is open."""
+    return request.type is None or not access.readable(request.type).is_nothing
 
 
 def _is_bounded(request: FhirRequest, access: Access) -> bool:
@@ -107,6 +115,8 @@ def _require(request: FhirRequest, access: Access, type: str, permission: Permis
 def _denied_still(request: FhirRequest, access: Access, missing: Missing) -> bool:
     """Whether another rule denies the request of a token that has the missing scope. Spec: semantics 10."""
     richer = access.remembered(("with", missing.scope), lambda: _with(access, missing))
+    if not is_complete(request):
+        return authorize_types(request, richer) is not None  # its body is not read for a hint
     try:
         return isinstance(authorize(request, richer), Deny)
     except RequestError:
@@ -124,13 +134,8 @@ def _resource_scopes(missing: Missing) -> tuple[ResourceScope, ...]:
     return (scope,) if isinstance(scope, ResourceScope) else ()
 
 
-def _plan_system_search(request: FhirRequest, access: Access) -> Decision:
-    """Open to tokens without any bound (the upstream's own paging links come here); for others not judged yet."""
-    if access.unlimited(Permission.SEARCH):
-        return Permit(Plan(Stream(), UpstreamRequest("GET", (), local_pairs(request, access.policy))))
-    if any(parameter.name.startswith("_getpages") for parameter in request.parameters):
-        return Deny(403, (_FOREIGN_PAGE,))
-    raise NotSupported("A search over all types is not supported under a bounded token by this version.")
+def _plan_compartment_search(request: FhirRequest, access: Access) -> Decision:
+    return plan_search_across(request, access) if request.type is None else plan_search(request, access)
 
 
 def _discovery(rule: AnswerRule, *path: str) -> Callable[[FhirRequest, Access], Decision]:
@@ -142,12 +147,18 @@ _PLANNERS: Mapping[Interaction, Callable[[FhirRequest, Access], Decision]] = {
     Interaction.READ: plan_read,
     Interaction.VREAD: plan_read,
     Interaction.SEARCH_TYPE: plan_search,
-    Interaction.SEARCH_COMPARTMENT: plan_search,
-    Interaction.SEARCH_SYSTEM: _plan_system_search,
+    Interaction.SEARCH_COMPARTMENT: _plan_compartment_search,
+    Interaction.SEARCH_SYSTEM: plan_search_across,
     Interaction.PAGE: plan_page,
+    Interaction.HISTORY_INSTANCE: plan_history,
+    Interaction.HISTORY_TYPE: plan_history,
+    Interaction.HISTORY_SYSTEM: plan_history,
     Interaction.CREATE: plan_create,
     Interaction.UPDATE: plan_update,
+    Interaction.PATCH: plan_patch,
     Interaction.DELETE: plan_delete,
+    Interaction.BATCH: lambda request, access: plan_batch(request, access, authorize),
+    Interaction.OPERATION: plan_operation,
     Interaction.CAPABILITIES: _discovery(Capability(), "metadata"),
     Interaction.SMART_CONFIGURATION: _discovery(SmartConfiguration()),
     Interaction.PROTECTED_RESOURCE: _discovery(ProtectedResource()),

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from smart_gateway.boundary.model import Boundary
+from smart_gateway.errors import RequestError
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.request.model import BatchEntry
 from smart_gateway.scopes.permissions import Permission
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_.\-~$/]+")  # what quoting would leave as it is
@@ -44,7 +46,8 @@ class StoredCheck:
 
     ``must_own`` is true for writes: every Patient reference among its membership elements must be the caller's (semantics 6).
     ``if_match`` is the client's own If-Match to be compared with the stored version. ``create_allowed``: an absent resource
-    may be created by this PUT (``If-None-Match: *`` is then sent), else it is a 404.
+    may be created by this PUT (``If-None-Match: *`` is then sent), else it is a 404. ``for_write``: the rule for writes holds, and the
+    request carries the version that was judged; else the resource must only be one that may be read (operations on an instance).
     """
 
     type: str
@@ -52,6 +55,16 @@ class StoredCheck:
     boundary: Boundary
     if_match: str | None = None
     create_allowed: bool = False
+    for_write: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """A conditional write names its resource by a search: ``search`` finds it, narrowed exactly to what the token may search and judged by
+    ``rule``. What it finds is then asked for by id, as an interaction of its own. Spec: semantics 6; FHIR R4 http.html 3.1.0.7.1."""
+
+    search: UpstreamRequest
+    rule: CheckSearchset
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,19 @@ class BodyCheck:
     type: str
     id: str | None
     boundary: Boundary
+
+
+@dataclass(frozen=True, slots=True)
+class PatchCheck:
+    """The body must be a JSON Patch (RFC 6902) of the stored resource, and what it makes of it must lie in ``boundary`` as a body must.
+
+    ``readable``: its ``test`` operations need the stored resource in this boundary (permission ``r``). Spec: semantics 6.
+    """
+
+    type: str
+    id: str
+    boundary: Boundary
+    readable: Boundary
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +108,86 @@ class CheckResource:
 class CheckSearchset:
     """The answer must be a searchset of ``type``; every entry is judged by the boundary of its own type.
 
-    Matches by ``boundary`` (permission ``s`` on ``type``), includes by the boundary of their own type for ``r`` or ``s``. ``exact`` says
+    Matches by ``boundary`` (permission ``s`` on ``type``), includes by the boundary of their own type for ``r`` or ``s``. A search
+    over several types has neither ``type`` nor ``boundary``: resources of ``types`` are its matches, each judged by ``s`` on its own
+    type. ``exact`` says
     whether the narrowed query can return nothing outside, so that ``total`` may stay. ``count_only``: ``_summary=count``.
     ``drop_elements``: elements that were added to ``_elements`` for the check and go on the way back.
     """
 
-    type: str
-    boundary: Boundary
+    type: str | None
+    boundary: Boundary | None
     exact: bool
     count_only: bool = False
     drop_elements: tuple[str, ...] = ()
+    types: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHistory:
+    """The answer must be a history Bundle: of the instance ``type/id``, of ``type``, or of all types.
+
+    Every version is judged by itself, by ``boundary`` (of an instance ``r``, of a type ``s``; None: over all types, by ``s`` on its own);
+    deletions go, and a history without a version left is absent. Spec: semantics 5.
+    """
+
+    type: str | None
+    id: str | None
+    boundary: Boundary | None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One of the searches of a union, and the rule of its answer."""
+
+    upstream: UpstreamRequest
+    rule: CheckSearchset
+
+
+@dataclass(frozen=True, slots=True)
+class CheckUnion:
+    """One searchset of the answers to all ``branches``, without duplicates. Spec: semantics 4, compartments by ``union``."""
+
+    branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPage:
+    """A sealed paging link: opened by the shell, which knows the keys and the clock; ``policy.paging`` then plans what it holds."""
+
+    type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a paging link holds: the request for the page, and of the rule of its answer what a token's access cannot tell anew.
+
+    ``history``: it goes on a CheckHistory (of ``type`` and ``id``), else a CheckSearchset.
+    """
+
+    upstream: UpstreamRequest
+    type: str | None
+    id: str | None = None
+    history: bool = False
+    exact: bool = False
+    drop_elements: tuple[str, ...] = ()
+    types: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDecision:
+    """One entry of a batch and what was decided of it."""
+
+    entry: BatchEntry
+    decision: Permit | Deny | RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBatch:
+    """The permitted entries go upstream as one Bundle; each answer is judged by the rule of its own entry. Spec: semantics 7."""
+
+    entries: tuple[EntryDecision, ...]
+    transaction: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +221,34 @@ class EmptySearchset:
     type: str
 
 
-AnswerRule = Stream | CheckResource | CheckSearchset | AnswerToWrite | Capability | SmartConfiguration | ProtectedResource | EmptySearchset
+AnswerRule = (
+    Stream
+    | CheckResource
+    | CheckSearchset
+    | CheckUnion
+    | CheckHistory
+    | CheckBatch
+    | OpenPage
+    | AnswerToWrite
+    | Capability
+    | SmartConfiguration
+    | ProtectedResource
+    | EmptySearchset
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do with a permitted interaction, in this order: ``stored``, ``body``, ``upstream``, ``answer``.
+    """What to do with a permitted interaction, in this order: ``criteria``, ``stored``, ``body``, ``upstream``, ``answer``.
 
-    ``checks`` say in words what is checked, for ``explain``. ``upstream`` is None where the answer is made here.
-    ``page_type`` is set for paging: the sealed link is opened by the shell, which knows the keys and the clock, and its target sent.
+    ``checks`` say in words what is checked, for ``explain``. ``upstream`` is None where the answer is made here, or of several requests.
     """
 
     answer: AnswerRule
     upstream: UpstreamRequest | None = None
     stored: StoredCheck | None = None
-    body: BodyCheck | None = None
+    body: BodyCheck | PatchCheck | None = None
+    criteria: Criteria | None = None
     checks: tuple[str, ...] = ()
 
 

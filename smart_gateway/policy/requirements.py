@@ -27,14 +27,3 @@ REQUIRED: Mapping[Interaction, Permission] = {
 
 # Discovery needs no token (semantics 11).
 DISCOVERY = frozenset({Interaction.CAPABILITIES, Interaction.SMART_CONFIGURATION, Interaction.PROTECTED_RESOURCE})
-
-# Not judged by this version, hence refused for every token.
-NOT_JUDGED = frozenset(
-    {
-        Interaction.PATCH,
-        Interaction.HISTORY_INSTANCE,
-        Interaction.HISTORY_TYPE,
-        Interaction.HISTORY_SYSTEM,
-        Interaction.BATCH,
-    }
-)

@@ -65,16 +65,6 @@ def plan_search(request: FhirRequest, access: Access) -> Decision:
     return _bounded(request, access, bound, location)
 
 
-def plan_page(request: FhirRequest, access: Access) -> Decision:
-    """A sealed paging link: the shell opens it; its answer is judged as every searchset of this type."""
-    assert request.type is not None
-    require_judged_media(request)
-    boundary = access.boundary(request.type, Permission.SEARCH)
-    check = f"the link was given to this token; every {request.type} in the answer {check_sentence(boundary)}"
-    rule = CheckSearchset(request.type, boundary, exact=False)
-    return Permit(Plan(rule, checks=(check,)), access.grounds(request.type, Permission.SEARCH))
-
-
 def _bounded(request: FhirRequest, access: Access, bound: _Bound, location: _Location) -> Decision:
     assert request.type is not None
     judgement = judge(request, access, bound.boundary, bound.owners, exact=bound.narrowing.exact)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from smart_gateway.errors import RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 
@@ -55,6 +58,8 @@ class FhirRequest:
     together, in order; for a POST ``_search`` whose body was not read yet ``form_pending`` is true and only the query is there.
     ``content_type`` is the media type of the body in lower case, or None; of its parameters only a charset other than UTF-8 and a
     ``fhirVersion`` other than ours are kept, so that such a body equals no type that can be read.
+    ``body_pending``: the body decides what is asked (a batch, an operation by POST) and was not read yet; ``request.completing`` reads
+    it into ``entries`` or ``resource``.
     """
 
     interaction: Interaction
@@ -69,8 +74,34 @@ class FhirRequest:
     page: str | None = None
     content_type: str | None = None
     form_pending: bool = False
+    body_pending: bool = False
+    resource: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    batch: Batch | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_head(self) -> bool:
         """HEAD is a GET without its body (semantics 5)."""
         return self.method == "HEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEntry:
+    """One entry of a batch or transaction: an interaction of its own, or what is wrong with it.
+
+    ``full_url`` is ``Bundle.entry.fullUrl`` as it came; ``resource`` its decoded resource; ``method`` and ``url`` those of
+    ``entry.request``, for words only. Spec: FHIR R4 http.html 3.1.0.11; semantics 7.
+    """
+
+    request: FhirRequest | RequestError
+    method: str = ""
+    url: str = ""
+    full_url: str | None = None
+    resource: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The entries of a Bundle posted to the base, in order; ``transaction``: all or none of them."""
+
+    entries: tuple[BatchEntry, ...]
+    transaction: bool

@@ -52,6 +52,8 @@ _METHODS: Mapping[Place, Mapping[str, Interaction]] = {
 }
 _FORMS = frozenset({Place.SYSTEM_SEARCH, Place.TYPE_SEARCH, Place.COMPARTMENT_SEARCH})
 _RAW_CONTENT = frozenset({Interaction.READ, Interaction.VREAD})
+_DECIDED_BY_BODY = frozenset({Interaction.BATCH, Interaction.OPERATION})
+_PAGED = frozenset({(Place.TYPE, Interaction.SEARCH_TYPE), (Place.BASE, Interaction.SEARCH_SYSTEM)})
 
 
 class RequestParser:
@@ -78,7 +80,7 @@ class RequestParser:
         parameters = read_parameters(decode_query(query, self._limits.parameters)) if query else ()
         known = read_headers(headers, self._limits.headers)
         binary = target.type == "Binary" and interaction in _RAW_CONTENT
-        page = _page(parameters) if interaction is Interaction.SEARCH_TYPE and target.place is Place.TYPE else None
+        page = _page(parameters) if (target.place, interaction) in _PAGED else None
         return FhirRequest(
             interaction if page is None else Interaction.PAGE,
             method,
@@ -92,6 +94,7 @@ class RequestParser:
             page,
             self._content_type(known),
             target.place in _FORMS,
+            method == "POST" and interaction in _DECIDED_BY_BODY,
         )
 
     def _content_type(self, headers: RequestHeaders) -> str | None:
@@ -113,7 +116,7 @@ def _interaction(place: Place, method: str) -> Interaction:
 
 
 def _page(parameters: tuple[QueryParameter, ...]) -> str | None:
-    """The sealed token of ``[type]?_page=``, beside which only ``_format`` may stand."""
+    """The sealed token of ``[type]?_page=`` or ``[base]?_page=``, beside which only ``_format`` may stand."""
     if "_page" not in [parameter.name for parameter in parameters]:
         return None
     others = [parameter for parameter in parameters if parameter.key != "_format"]

@@ -36,7 +36,7 @@ def access(*scopes: str, **facts: Any) -> Access:
 
 
 def links_for(found: Access, self_url: str = f"{PUBLIC}/Observation?code=x") -> LinkSealer:
-    return LinkSealer(BASES, found.principal, SEALER, self_url, NOW, lambda size: b"\x07" * size)
+    return LinkSealer(BASES, found.principal, SEALER, self_url, ("Observation",), NOW, lambda size: b"\x07" * size)
 
 
 def observation(id: str = "o1", patient: str = "123", category: str = "laboratory", **more: Any) -> dict[str, Any]:

@@ -5,15 +5,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from smart_gateway.answers.links import Page, link_sealer, open_page, page_context, parse_target, relative_target, self_url
+from smart_gateway.answers.links import link_sealer, open_page, page_context, parse_target, relative_target, self_url
+from smart_gateway.boundary.model import NOTHING
 from smart_gateway.errors import PageExpired, PageRefused
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import UpstreamRequest
+from smart_gateway.policy.plan import CheckSearchset, Page, UpstreamRequest
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from tests.answers.conftest import BASES, NOW, POLICY, PUBLIC, SEALER, UPSTREAM, access, principal
 
+PLACE = ("Observation",)
 SEARCH = FhirRequest(
     Interaction.SEARCH_TYPE, "GET", "Observation", parameters=(QueryParameter("code", "code", "http://loinc.org|8867-4 &"),)
 )
@@ -21,8 +23,9 @@ SEARCH = FhirRequest(
 
 def sealed(found: Access, url: str, exact: bool = True, drop: tuple[str, ...] = ()) -> str | None:
     """The ``_page`` value of the next link to ``url``."""
-    sealer = link_sealer(SEARCH, found, SEALER, NOW, lambda size: b"\x01" * size)
-    links = {link["relation"]: link["url"] for link in sealer.links((("next", url),), "Observation", exact, drop)}
+    rule = CheckSearchset("Observation", NOTHING, exact, drop_elements=drop)
+    sealer = link_sealer(SEARCH, PLACE, found, SEALER, NOW, lambda size: b"\x01" * size)
+    links = {link["relation"]: link["url"] for link in sealer.links((("next", url),), rule)}
     if "next" not in links:
         return None
     assert links["next"].startswith(f"{PUBLIC}/Observation?_page=")
@@ -33,7 +36,9 @@ def test_round_trip(lab: Access) -> None:
     token = sealed(lab, f"{UPSTREAM}?_getpages=a-b&_getpagesoffset=10&name=M%C3%BCller+x&empty=", False, ("subject",))
     assert token is not None
     query = (("_getpages", "a-b"), ("_getpagesoffset", "10"), ("name", "Müller x"), ("empty", ""))
-    assert open_page(token, "Observation", lab, SEALER, NOW + 5) == Page(UpstreamRequest("GET", (), query), False, ("subject",))
+    assert open_page(token, "Observation", lab, SEALER, NOW + 5) == Page(
+        UpstreamRequest("GET", (), query), "Observation", drop_elements=("subject",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,9 +52,9 @@ def test_round_trip(lab: Access) -> None:
     ],
 )
 def test_links_under_the_bases_are_read(url: str, path: tuple[str, ...]) -> None:
-    target = relative_target(url, BASES, "Observation")
+    target = relative_target(url, BASES, "Observation", PLACE)
     assert target is not None
-    assert parse_target(target, "Observation") == UpstreamRequest("GET", path, (("p", "1"),))
+    assert parse_target(target, "Observation", PLACE) == UpstreamRequest("GET", path, (("p", "1"),))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +97,7 @@ def test_links_under_the_bases_are_read(url: str, path: tuple[str, ...]) -> None
     ],
 )
 def test_any_other_link_is_dropped(lab: Access, url: str) -> None:
-    assert relative_target(url, BASES, "Observation") is None
+    assert relative_target(url, BASES, "Observation", PLACE) is None
     assert sealed(lab, url) is None
 
 
@@ -132,8 +137,9 @@ def test_a_page_of_another_type_or_an_old_one_is_refused(lab: Access) -> None:
     assert (expired.value.status, expired.value.reason) == (404, "page-expired")
 
 
-def test_what_was_sealed_is_judged_again(lab: Access) -> None:
-    token = SEALER.seal(b'["/Observation/1",true,[]]', page_context(lab.principal, "Observation"), NOW, b"n" * 12)
+@pytest.mark.parametrize("sealed", [b'["/Observation/1",["Observation"],null,false,true,[],[]]', b'["/Observation",true,[]]'])
+def test_what_was_sealed_is_judged_again(lab: Access, sealed: bytes) -> None:
+    token = SEALER.seal(sealed, page_context(lab.principal, "Observation"), NOW, b"n" * 12)
     with pytest.raises(PageRefused):
         open_page(token, "Observation", lab, SEALER, NOW)
 
@@ -157,6 +163,6 @@ def test_self_is_the_request_as_parsed(request_: FhirRequest, url: str) -> None:
 
 
 def test_links_hold_the_first_of_each_relation(lab: Access) -> None:
-    sealer = link_sealer(SEARCH, access("patient/Observation.rs"), SEALER, NOW, lambda size: b"\x01" * size)
+    sealer = link_sealer(SEARCH, PLACE, access("patient/Observation.rs"), SEALER, NOW, lambda size: b"\x01" * size)
     found = (("previous", f"{UPSTREAM}?p=1"), ("prev", f"{UPSTREAM}?p=2"), ("self", f"{UPSTREAM}?p=3"), ("collection", f"{UPSTREAM}?p=4"))
-    assert [link["relation"] for link in sealer.links(found, "Observation", True, ())] == ["self", "previous"]
+    assert [link["relation"] for link in sealer.links(found, CheckSearchset("Observation", NOTHING, True))] == ["self", "previous"]

@@ -116,7 +116,6 @@ def test_writes_take_no_parameters(query: str, scope: str) -> None:
         ("GET", "/Observation/o1/_history", {}),
         ("GET", "/Observation/_history", {}),
         ("GET", "/_history", {}),
-        ("POST", "/", {}),
     ],
 )
 def test_what_is_not_judged_yet_is_refused(method: str, target: str, headers: dict[str, str]) -> None:

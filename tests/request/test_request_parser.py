@@ -50,7 +50,7 @@ INTERACTIONS = {
     ("GET", "/fhir/$export"): Interaction.OPERATION,
     ("GET", "/fhir/Patient?_page=abc"): Interaction.PAGE,
     ("HEAD", "/fhir/Patient?_page=abc"): Interaction.PAGE,
-    ("GET", "/fhir?_page=abc"): Interaction.SEARCH_SYSTEM,
+    ("GET", "/fhir?_page=abc"): Interaction.PAGE,
     ("GET", "/fhir/Patient/1?_page=abc"): Interaction.READ,
     ("GET", "/fhir/Patient/1/Observation?_page=abc"): Interaction.SEARCH_COMPARTMENT,
 }

@@ -1,0 +1,79 @@
+"""What is left of an upstream's answer by the rule of its plan: the same for an answer of its own and for an entry of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from smart_gateway.answers.answer import Answer
+from smart_gateway.answers.confine import Absent, Confined, confine_resource, confine_searchset
+from smart_gateway.answers.links import LinkSealer, link_sealer
+from smart_gateway.errors import NotSupported
+from smart_gateway.gateway import conditions
+from smart_gateway.gateway.dependencies import settle
+from smart_gateway.gateway.exchange import JSON_TYPE
+from smart_gateway.gateway.failures import refusal_of
+from smart_gateway.gateway.snapshot import Snapshot
+from smart_gateway.gateway.subrequest import Inner, Received
+from smart_gateway.gateway.written import answer_to_write
+from smart_gateway.policy.absence import absent
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import AnswerToWrite, CheckHistory, CheckResource, CheckSearchset, Deny, UpstreamRequest
+from smart_gateway.request.model import FhirRequest
+
+Judged = CheckResource | CheckSearchset | CheckHistory | AnswerToWrite
+"""The rules that judge the answer to one request."""
+
+
+@dataclass(slots=True)
+class Judgement:
+    """Judges answers to ``request``. ``removed`` counts the entries that may not leave."""
+
+    request: FhirRequest
+    access: Access
+    inner: Inner
+    snapshot: Snapshot
+    removed: int = 0
+
+    async def judge(self, rule: Judged, asked: UpstreamRequest, received: Received) -> Answer | Deny:
+        """The answer that is left of ``received``, the answer to ``asked``; Deny for the face of absence.
+
+        Raises RequestError, UpstreamError.
+        """
+        refusal = refusal_of(received, self.access.policy)
+        if refusal is not None:
+            return refusal
+        match rule:
+            case CheckResource():
+                return await self._resource(rule, received)
+            case CheckSearchset():
+                return await self._searchset(rule, asked, received)
+            case CheckHistory():
+                raise NotSupported("Histories are not supported by this version of the gateway.")
+            case AnswerToWrite():
+                return await answer_to_write(rule, received, self.request, self.access, self.inner)
+            case _:
+                assert_never(rule)
+
+    async def _resource(self, rule: CheckResource, received: Received) -> Answer | Deny:
+        raw = self._json(received)
+        judged: Confined | Absent = await settle(lambda known: confine_resource(raw, rule, self.access, known), self.access, self.inner)
+        if isinstance(judged, Absent):
+            return absent(self.access.policy)
+        validators = conditions.validators(received)
+        if conditions.is_unchanged(self.request, received):
+            return Answer(304, validators, b"")
+        return Answer(200, (JSON_TYPE, *validators), judged.body)
+
+    async def _searchset(self, rule: CheckSearchset, asked: UpstreamRequest, received: Received) -> Answer:
+        raw, links = self._json(received), self._links(asked)
+        judged = await settle(lambda known: confine_searchset(raw, rule, self.access, known, links), self.access, self.inner)
+        self.removed += judged.removed
+        return Answer(200, (JSON_TYPE,), judged.body)
+
+    def _links(self, asked: UpstreamRequest) -> LinkSealer:
+        snapshot = self.snapshot
+        return link_sealer(self.request, asked.path, self.access, snapshot.sealer, snapshot.clock(), snapshot.entropy)
+
+    def _json(self, received: Received) -> bytes:
+        return received.require_json(self.access.policy.vocabulary.release.version)

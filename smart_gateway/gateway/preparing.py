@@ -1,0 +1,101 @@
+"""Everything that must hold before a permitted interaction is sent: criteria, the stored resource, the body. Spec: semantics 6.
+
+One way for a request of its own and for an entry of a batch: only where the body comes from differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from smart_gateway.answers.links import open_page
+from smart_gateway.errors import NotSupported
+from smart_gateway.fhir.media import FHIR_JSON
+from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.snapshot import Snapshot
+from smart_gateway.gateway.stored import check_stored
+from smart_gateway.gateway.subrequest import Inner
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.paging import plan_opened
+from smart_gateway.policy.plan import AnswerRule, BodyCheck, Deny, OpenPage, PatchCheck, Plan, UpstreamRequest
+from smart_gateway.policy.writing import refuse_body
+from smart_gateway.request.model import FhirRequest
+
+_FHIR_JSON = FHIR_JSON.encode()
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Body(Protocol):
+    """The body of one interaction."""
+
+    async def resource(self, check: BodyCheck) -> tuple[Mapping[str, Any], bytes]:
+        """The resource to be judged and the bytes to be sent. Raises RequestError for what is not what ``check`` says."""
+        ...
+
+    def unread(self) -> IncomingBody:
+        """The body that nobody needs to judge, to be passed on as it comes. Raises RequestError where there is none to pass on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What goes upstream: ``body`` None for a request without one (or with a form), IncomingBody for one that is passed on as it comes;
+    ``content_type`` belongs to it."""
+
+    request: UpstreamRequest
+    body: bytes | IncomingBody | None = None
+    content_type: bytes = _FHIR_JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An interaction that may be sent: ``outgoing`` is None where the answer is made here, or of requests that ``rule`` names."""
+
+    rule: AnswerRule
+    outgoing: Outgoing | None
+
+
+class Preparation:
+    """What every preparation of one exchange shares."""
+
+    def __init__(self, access: Access, inner: Inner, snapshot: Snapshot) -> None:
+        self._access = access
+        self._inner = inner
+        self._snapshot = snapshot
+
+    async def prepare(self, request: FhirRequest, plan: Plan, body: Body) -> Prepared | Deny:
+        """Carries out the checks of ``plan`` that come before sending. Raises RequestError, UpstreamError."""
+        if plan.criteria is not None:
+            raise NotSupported("Conditional writes are not supported by this version.")
+        condition = await check_stored(plan.stored, self._access, self._inner) if plan.stored is not None else None
+        if isinstance(condition, Deny):
+            return condition
+        plan = self._opened(request, plan)
+        upstream = plan.upstream
+        if upstream is None:
+            return Prepared(plan.answer, None)
+        if condition is not None:
+            upstream = replace(upstream, headers=(*upstream.headers, condition))
+        outgoing = await self._outgoing(upstream, plan, body)
+        return outgoing if isinstance(outgoing, Deny) else Prepared(plan.answer, outgoing)
+
+    def _opened(self, request: FhirRequest, plan: Plan) -> Plan:
+        """``plan``, or that of a sealed paging link opened. Raises PageRefused, PageExpired."""
+        if not isinstance(plan.answer, OpenPage) or request.page is None:
+            return plan
+        return plan_opened(open_page(request.page, request.type, self._access, self._snapshot.sealer, self._snapshot.clock()), self._access)
+
+    async def _outgoing(self, upstream: UpstreamRequest, plan: Plan, body: Body) -> Outgoing | Deny:
+        """What goes upstream, its body judged; a body that nobody needs to judge is passed on as it comes."""
+        if upstream.method not in _WITH_BODY or upstream.form is not None:
+            return Outgoing(upstream)
+        match plan.body:
+            case None:
+                unread = body.unread()
+                return Outgoing(upstream, unread, unread.raw_type())
+            case PatchCheck():
+                raise NotSupported("Patches are not supported by this version.")
+            case BodyCheck() as check:
+                resource, sent = await body.resource(check)
+                return refuse_body(resource, check, self._access) or Outgoing(upstream, sent)

@@ -1,0 +1,13 @@
+"""The plan for a patch by id (semantics 6)."""
+
+from __future__ import annotations
+
+from smart_gateway.errors import NotSupported
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.plan import Decision
+from smart_gateway.request.model import FhirRequest
+
+
+def plan_patch(request: FhirRequest, access: Access) -> Decision:  # noqa: ARG001
+    """Not judged by this version."""
+    raise NotSupported("This interaction is not supported by this version of the gateway.")

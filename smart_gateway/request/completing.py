@@ -1,0 +1,36 @@
+"""Requests whose body says what is asked: forms, batches, operations by POST. The gateway and ``explain`` read them here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from smart_gateway.errors import NotSupported
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.request.body import read_form
+from smart_gateway.request.limits import Limits
+from smart_gateway.request.model import FhirRequest
+from smart_gateway.request.parsing import RequestParser
+
+
+def is_complete(request: FhirRequest) -> bool:
+    """Whether ``authorize`` can judge the request without its body."""
+    return not (request.form_pending or request.body_pending)
+
+
+def body_limits(request: FhirRequest, limits: Limits) -> Limits:
+    """``limits`` for the body that ``complete`` needs: a form has its own size."""
+    return replace(limits, body=limits.form) if request.form_pending else limits
+
+
+def complete(request: FhirRequest, body: bytes, parser: RequestParser, limits: Limits) -> FhirRequest:  # noqa: ARG001
+    """``request`` with what its ``body`` says: parameters of a form, entries of a batch, the resource posted to an operation.
+
+    Raises RequestError and its subclasses for bodies that cannot be read.
+    """
+    if request.form_pending:
+        return read_form(request, body, limits)
+    match request.interaction:
+        case Interaction.BATCH | Interaction.OPERATION:
+            raise NotSupported("This interaction is not supported by this version of the gateway.")
+        case _:
+            return request
