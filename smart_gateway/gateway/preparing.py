@@ -68,15 +68,15 @@ class Preparation:
         """Carries out the checks of ``plan`` that come before sending. Raises RequestError, UpstreamError."""
         if plan.criteria is not None:
             raise NotSupported("Conditional writes are not supported by this version.")
-        condition = await check_stored(plan.stored, self._access, self._inner) if plan.stored is not None else None
-        if isinstance(condition, Deny):
-            return condition
+        stored = await check_stored(plan.stored, self._access, self._inner) if plan.stored is not None else None
+        if isinstance(stored, Deny):
+            return stored
         plan = self._opened(request, plan)
         upstream = plan.upstream
         if upstream is None:
             return Prepared(plan.answer, None)
-        if condition is not None:
-            upstream = replace(upstream, headers=(*upstream.headers, condition))
+        if stored is not None:
+            upstream = replace(upstream, headers=(*upstream.headers, stored.condition))
         outgoing = await self._outgoing(upstream, plan, body)
         return outgoing if isinstance(outgoing, Deny) else Prepared(plan.answer, outgoing)
 

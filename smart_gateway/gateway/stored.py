@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from smart_gateway.errors import PreconditionFailed, UpstreamError
@@ -18,8 +19,17 @@ _ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
 Condition = tuple[str, str]
 
 
-async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Condition | Deny:
-    """The condition that the write carries (``If-Match`` or ``If-None-Match: *``), or the refusal that absent and outside share.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored resource that was judged, decoded, and the condition that the write carries so that it is the one that is changed:
+    ``If-Match``. Where nothing is stored, ``resource`` is None and the condition ``If-None-Match: *``."""
+
+    condition: Condition
+    resource: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Stored | Deny:
+    """The stored resource and the condition that the write carries, or the refusal that absent and outside share.
 
     Raises PreconditionFailed where the client's own If-Match does not hold, UpstreamError where it cannot be judged.
     """
@@ -30,7 +40,7 @@ async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Cond
         case 404 if check.create_allowed:
             if check.if_match is not None:
                 raise _precondition_failed()
-            return ("If-None-Match", "*")
+            return Stored(("If-None-Match", "*"))
         case 404 | 410:
             # A deleted resource looks absent too: whose it was cannot be told, and nobody brings it back (semantics 6).
             return absent(access.policy)
@@ -38,14 +48,14 @@ async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Cond
             raise UpstreamError("The FHIR server did not give the stored resource.")
 
 
-def _judge(check: StoredCheck, access: Access, answer: Received) -> Condition | Deny:
+def _judge(check: StoredCheck, access: Access, answer: Received) -> Stored | Deny:
     resource = _resource(check, access, answer)
     if access.matcher.objections_to_write(check.boundary, resource, check.type):
         return absent(access.policy)
     version = _version(resource, answer)
     if check.if_match not in (None, "*") and _tag(check.if_match) != version:
         raise _precondition_failed()
-    return ("If-Match", f'W/"{version}"')
+    return Stored(("If-Match", f'W/"{version}"'), resource)
 
 
 def _resource(check: StoredCheck, access: Access, answer: Received) -> Mapping[str, Any]:
