@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 from smart_gateway.boundary import dependent
 from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region
@@ -22,10 +23,14 @@ _EXACT_KINDS = frozenset({ParameterKind.TOKEN, ParameterKind.REFERENCE, Paramete
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """``parameters`` are (name, value) pairs to add; ``exact``: a query with them can return nothing outside the boundary."""
+    """``parameters`` are (name, value) pairs to add; ``exact``: a query with them can return nothing outside the boundary.
+
+    One of several ways to ask leaves to those before it what they find: every resource that one of ``unless`` selects.
+    """
 
     parameters: tuple[tuple[str, str], ...]
     exact: bool
+    unless: tuple[Filter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +43,39 @@ class Narrower:
 
     def narrow(self, boundary: Boundary, type: str) -> Narrowing:
         """The parameters that all regions of ``boundary`` share, and an OR where they differ in one parameter's values only."""
-        if boundary.is_everything:
-            return Narrowing((), exact=True)
-        if boundary.is_nothing:
-            raise ValueError("NOTHING cannot become a query")  # INVARIANT: authorize has refused before
-        shared, rests = _shared(boundary.regions)
-        conditions, rest_exact = self._alternatives(shared, rests)
+        conditions, rest_exact = self._conditions(boundary)
         pairs = [self._parameter(condition, type) for condition in conditions]
         said = tuple(pair for pair, _ in pairs if pair is not None)
         exact = rest_exact and all(exact for _, exact in pairs) and not _depends(boundary, type)
         return Narrowing(tuple(dict.fromkeys(said)), exact)
+
+    def narrow_each(self, boundary: Boundary, type: str) -> tuple[Narrowing, ...]:
+        """``narrow`` for each inclusion parameter of its compartments: the queries together find every member that the upstream can find,
+        each by the first of the parameters that selects it."""
+        conditions, rest_exact = self._conditions(boundary)
+        exact = rest_exact and not _depends(boundary, type)
+        chosen = product(*(self._ways(condition, type) for condition in conditions))
+        return tuple(_together(ways, exact=exact) for ways in chosen)
+
+    def compartment_ways(self, compartment: Compartment, type: str) -> tuple[Narrowing, ...]:
+        """Each way to ask for the members of ``compartment``; none where the upstream has no parameter for it."""
+        codes = self._inclusion(compartment.type, type)
+        asked = [Filter(code, None, _owners(compartment, code)) for code in codes]
+        return tuple(Narrowing(((f.key, ",".join(f.values)),), True, tuple(asked[:place])) for place, f in enumerate(asked))
+
+    def _inclusion(self, compartment: str, type: str) -> tuple[str, ...]:
+        """Every inclusion parameter that the upstream has; ``patient`` for one that it does not have, where that reads the same element."""
+        preferred = self.compartment_parameter(compartment, type)
+        if preferred is None or compartment == type:
+            return (preferred,) if preferred is not None else ()
+        codes = tuple(code for code in self.rules.inclusion(compartment, type) if self._names(compartment, type, code))
+        had = tuple(code for code in codes if self.supports(type, code))
+        return had if preferred in had or had == codes else (preferred, *had)
+
+    def _names(self, compartment: str, type: str, code: str) -> bool:
+        """Whether the parameter can name an owner at all."""
+        parameter = self.vocabulary.parameter(type, code)
+        return parameter is not None and parameter.kind is ParameterKind.REFERENCE and compartment in parameter.targets
 
     def compartment_parameter(self, compartment: str, type: str) -> str | None:
         """The preferred inclusion parameter of ``type`` that the upstream has: ``patient`` before ``subject`` before the first.
@@ -71,6 +99,21 @@ class Narrower:
         steps = {path.steps for parameter in known if parameter is not None for path in parameter.paths}
         return all(path.steps in steps for path in patient.paths)
 
+    def _conditions(self, boundary: Boundary) -> tuple[list[Compartment | Filter], bool]:
+        """What holds in all of ``boundary``, and whether that says all of it."""
+        if boundary.is_everything:
+            return [], True
+        if boundary.is_nothing:
+            raise ValueError("NOTHING cannot become a query")  # INVARIANT: authorize has refused before
+        return self._alternatives(*_shared(boundary.regions))
+
+    def _ways(self, condition: Compartment | Filter, type: str) -> tuple[Narrowing, ...]:
+        ways = self.compartment_ways(condition, type) if isinstance(condition, Compartment) else ()
+        if ways:
+            return ways
+        pair, exact = self._parameter(condition, type)
+        return (Narrowing((pair,) if pair is not None else (), exact),)
+
     def _alternatives(self, shared: Region, rests: list[Region]) -> tuple[list[Compartment | Filter], bool]:
         """All conditions that hold in every region, one of them an OR where that says the rest, and whether it does."""
         conditions: list[Compartment | Filter] = [*shared.compartments, *shared.filters]
@@ -85,8 +128,7 @@ class Narrower:
         code = self.compartment_parameter(condition.type, type)
         if code is None:
             return None, False
-        prefix = "" if code == "_id" else f"{condition.type}/"
-        return (code, ",".join(prefix + id for id in condition.ids)), True
+        return (code, ",".join(_owners(condition, code))), True
 
     def _filter(self, condition: Filter, type: str) -> tuple[tuple[str, str] | None, bool]:
         if not self.supports(type, condition.parameter):
@@ -94,6 +136,17 @@ class Narrower:
         parameter = self.vocabulary.parameter(type, condition.parameter)
         exact = parameter is not None and parameter.kind in _EXACT_KINDS and condition.modifier is None
         return (condition.key, ",".join(condition.values)), exact
+
+
+def _owners(compartment: Compartment, code: str) -> tuple[str, ...]:
+    """The values by which parameter ``code`` asks for the owners."""
+    return compartment.ids if code == "_id" else tuple([f"{compartment.type}/{id}" for id in compartment.ids])
+
+
+def _together(ways: tuple[Narrowing, ...], *, exact: bool) -> Narrowing:
+    """One way of each condition: a resource is found by the first way of each that selects it."""
+    parameters = tuple(dict.fromkeys(pair for way in ways for pair in way.parameters))
+    return Narrowing(parameters, exact and all(way.exact for way in ways), tuple(filter for way in ways for filter in way.unless))
 
 
 def _depends(boundary: Boundary, type: str) -> bool:

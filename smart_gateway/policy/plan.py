@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from smart_gateway.boundary.model import Boundary
+from smart_gateway.boundary.model import Boundary, Filter
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.grounds import Ground
@@ -138,17 +138,37 @@ class CheckHistory:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One of the searches of a union, and the rule of its answer."""
+    """One of the searches of a union, and the rule of its answer.
+
+    ``unless``: a resource that one of these selects is left to the branch that asks by it. ``skip``: so many matches of the page that
+    ``upstream`` asks for were given on an earlier page of the union.
+    """
 
     upstream: UpstreamRequest
     rule: CheckSearchset
+    unless: tuple[Filter, ...] = ()
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of ``_sort``: a parameter of kind date, which every one of the searched types has."""
+
+    code: str
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CheckUnion:
-    """One searchset of the answers to all ``branches``, without duplicates. Spec: semantics 4, compartments by ``union``."""
+    """One searchset of the answers to all ``branches``, without duplicates, merged by ``sort``. Spec: semantics 4, compartments by ``union``.
+
+    ``type`` is the one type searched, None for several; ``count`` is the client's ``_count``.
+    """
 
     branches: tuple[Branch, ...]
+    type: str | None = None
+    count: int | None = None
+    sort: tuple[SortKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +182,8 @@ class OpenPage:
 class Page:
     """What a paging link holds: the request for the page, and of the rule of its answer what a token's access cannot tell anew.
 
-    ``history``: it goes on a CheckHistory (of ``type`` and ``id``), else a CheckSearchset.
+    ``history``: it goes on a CheckHistory (of ``type`` and ``id``), else a CheckSearchset. ``exact`` held for the boundary whose
+    ``fingerprint`` is here: for another one it says nothing.
     """
 
     upstream: UpstreamRequest
@@ -172,6 +193,28 @@ class Page:
     exact: bool = False
     drop_elements: tuple[str, ...] = ()
     types: frozenset[str] = frozenset()
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageBranch:
+    """What is left of one branch of a union: a ``Branch`` without its boundary."""
+
+    upstream: UpstreamRequest
+    type: str
+    drop_elements: tuple[str, ...] = ()
+    unless: tuple[Filter, ...] = ()
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnionPage:
+    """What the link to the next page of a CheckUnion holds."""
+
+    branches: tuple[PageBranch, ...]
+    type: str | None
+    count: int | None = None
+    sort: tuple[SortKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
