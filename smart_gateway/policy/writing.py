@@ -39,14 +39,14 @@ def plan_create(request: FhirRequest, access: Access) -> Decision:
     type = _type(request)
     if request.preferences.if_none_exist is not None:
         raise NotSupported("Conditional create is not supported by this version.")
-    _refuse_parameters(request)
+    refuse_parameters(request)
     boundary = _free_of_ids(access.boundary(type, Permission.CREATE), type)
     if boundary.is_nothing:
         return Deny(403, (_UNKNOWN_ID,), grounds=access.grounds(type, Permission.CREATE))
-    answer = _answer(access, type, None)
+    answer = answer_rule(access, type, None)
     plan = Plan(
         answer,
-        UpstreamRequest("POST", (type,), headers=_prefer(request, answer)),
+        UpstreamRequest("POST", (type,), headers=wished_answer(request, answer)),
         body=_body(request, boundary, None),
         checks=_body_checks(boundary, type),
     )
@@ -56,18 +56,18 @@ def plan_create(request: FhirRequest, access: Access) -> Decision:
 def plan_update(request: FhirRequest, access: Access) -> Decision:
     """Stored version and body must both lie inside; nothing changes between check and write."""
     type, id = _type(request), _id(request)
-    _refuse_parameters(request)
+    refuse_parameters(request)
     boundary = access.boundary(type, Permission.UPDATE)
     grounds = access.grounds(type, Permission.UPDATE)
     if not access.matcher.could_hold(boundary, type, id):
         return absent(access.policy, grounds)
-    answer = _answer(access, type, id)
+    answer = answer_rule(access, type, id)
     plan = Plan(
         answer,
-        UpstreamRequest("PUT", (type, id), headers=(*_prefer(request, answer), *_conditions(request, boundary))),
+        UpstreamRequest("PUT", (type, id), headers=(*wished_answer(request, answer), *own_conditions(request, boundary))),
         stored=_stored(request, boundary, create_allowed=_may_create(access, id)),
         body=_body(request, boundary, id),
-        checks=(*_stored_checks(boundary, type, id), *_body_checks(boundary, type)),
+        checks=(*stored_checks(boundary, type, id), *_body_checks(boundary, type)),
     )
     return Permit(plan, grounds)
 
@@ -75,14 +75,14 @@ def plan_update(request: FhirRequest, access: Access) -> Decision:
 def plan_delete(request: FhirRequest, access: Access) -> Decision:
     """The stored version must lie inside; the answer has no body."""
     type, id = _type(request), _id(request)
-    _refuse_parameters(request)
+    refuse_parameters(request)
     boundary = access.boundary(type, Permission.DELETE)
     grounds = access.grounds(type, Permission.DELETE)
     if not access.matcher.could_hold(boundary, type, id):
         return absent(access.policy, grounds)
-    answer = _answer(access, type, id)
-    upstream = UpstreamRequest("DELETE", (type, id), headers=_conditions(request, boundary))
-    plan = Plan(answer, upstream, stored=_stored(request, boundary, create_allowed=False), checks=_stored_checks(boundary, type, id))
+    answer = answer_rule(access, type, id)
+    upstream = UpstreamRequest("DELETE", (type, id), headers=own_conditions(request, boundary))
+    plan = Plan(answer, upstream, stored=_stored(request, boundary, create_allowed=False), checks=stored_checks(boundary, type, id))
     return Permit(plan, grounds)
 
 
@@ -114,7 +114,7 @@ def _id(request: FhirRequest) -> str:
     return request.id
 
 
-def _refuse_parameters(request: FhirRequest) -> None:
+def refuse_parameters(request: FhirRequest) -> None:
     """Parameters of a write steer the server (``_cascade``, ``_expunge``): none passes, whoever asks."""
     for parameter in request.parameters:
         if parameter.key not in _HARMLESS:
@@ -143,7 +143,7 @@ def _body(request: FhirRequest, boundary: Boundary, id: str | None) -> BodyCheck
     return BodyCheck(_type(request), id, boundary)
 
 
-def _conditions(request: FhirRequest, boundary: Boundary) -> tuple[tuple[str, str], ...]:
+def own_conditions(request: FhirRequest, boundary: Boundary) -> tuple[tuple[str, str], ...]:
     """The client's own conditions; under a bound the stored version decides instead (the shell sets it)."""
     if not boundary.is_everything:
         return ()
@@ -151,13 +151,14 @@ def _conditions(request: FhirRequest, boundary: Boundary) -> tuple[tuple[str, st
     return tuple((name, value) for name, value in given if value is not None)
 
 
-def _answer(access: Access, type: str, id: str | None) -> AnswerRule:
+def answer_rule(access: Access, type: str, id: str | None) -> AnswerRule:
     """Without ``r`` a write's answer is its status, Location and ETag."""
     readable = access.boundary(type, Permission.READ)
     return Stream() if readable.is_everything else AnswerToWrite(type, readable, id)
 
 
-def _prefer(request: FhirRequest, answer: AnswerRule) -> tuple[tuple[str, str], ...]:
+def wished_answer(request: FhirRequest, answer: AnswerRule) -> tuple[tuple[str, str], ...]:
+    """``Prefer: return`` as sent: never for more than the answer may hold."""
     wish = request.preferences.prefer_return
     if isinstance(answer, AnswerToWrite) and (answer.boundary.is_nothing or wish == "OperationOutcome"):
         wish = "minimal"
@@ -169,5 +170,6 @@ def _body_checks(boundary: Boundary, type: str) -> tuple[str, ...]:
     return (kind,) if boundary.is_everything else (kind, f"the new {type} {check_sentence(boundary)} and names nobody else's record")
 
 
-def _stored_checks(boundary: Boundary, type: str, id: str) -> tuple[str, ...]:
+def stored_checks(boundary: Boundary, type: str, id: str) -> tuple[str, ...]:
+    """What is checked of the stored resource, in words."""
     return () if boundary.is_everything else (f"the stored {type}/{id} {check_sentence(boundary)}, else it looks absent",)
