@@ -85,7 +85,8 @@ def facts(raw: bytes) -> Capabilities:
             resource["type"]: _parameter_names(resource) | common
             for resource in _objects(rests[0].get("resource"))
             if isinstance(resource.get("type"), str)
-        }
+        },
+        any(found.get("code") == "search-system" for found in _objects(rests[0].get("interaction"))),
     )
 
 

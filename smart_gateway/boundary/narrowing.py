@@ -57,9 +57,13 @@ class Narrower:
         chosen = product(*(self._ways(condition, type) for condition in conditions))
         return tuple(_together(ways, exact=exact) for ways in chosen)
 
-    def compartment_ways(self, compartment: Compartment, type: str) -> tuple[Narrowing, ...]:
-        """Each way to ask for the members of ``compartment``; none where the upstream has no parameter for it."""
-        codes = self._inclusion(compartment.type, type)
+    def compartment_ways(self, compartment: Compartment, type: str, *, preferred: bool = False) -> tuple[Narrowing, ...]:
+        """Each way to ask for the members of ``compartment``, or the ``preferred`` one; none where the upstream has no parameter for it."""
+        if preferred:
+            code = self.compartment_parameter(compartment.type, type)
+            codes = (code,) if code is not None else ()
+        else:
+            codes = self._inclusion(compartment.type, type)
         asked = [Filter(code, None, _owners(compartment, code)) for code in codes]
         return tuple(Narrowing(((f.key, ",".join(f.values)),), True, tuple(asked[:place])) for place, f in enumerate(asked))
 

@@ -85,9 +85,10 @@ class PublicInteraction:
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What the upstream's CapabilityStatement says it searches by: codes by type. ``parameters`` None: not had, the release's
-    tables stand in (semantics 4)."""
+    tables stand in (semantics 4). ``searches_all``: whether it has the search over all types; None: not known."""
 
     parameters: Mapping[str, frozenset[str]] | None = None
+    searches_all: bool | None = None
 
     def names(self, type: str, code: str) -> bool:
         """Whether the upstream itself says that it searches ``type`` by ``code``."""
@@ -118,7 +119,7 @@ class Policy:
     foreign_patient_search: Literal["forbidden", "empty"] = "forbidden"
     absent_and_forbidden: Literal[404, 403] = 404
     update_as_create: Literal["never", "uuid_only", "always"] = "never"
-    compartment_search: Literal["parameter", "compartment"] = "parameter"
+    compartment_search: Literal["parameter", "compartment", "union"] = "parameter"
     capabilities: Capabilities = field(default_factory=Capabilities)
     rules: CompartmentRules = field(init=False, compare=False, repr=False)
     matcher: Matcher = field(init=False, compare=False, repr=False)

@@ -160,7 +160,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class CheckUnion:
-    """One searchset of the answers to all ``branches``, without duplicates, merged by ``sort``. Spec: semantics 4, compartments by ``union``.
+    """One searchset of the answers to all ``branches``, without duplicates, merged by ``sort``. Spec: semantics 4.
 
     ``type`` is the one type searched, None for several; ``count`` is the client's ``_count``.
     """
@@ -261,7 +261,7 @@ class ProtectedResource:
 class EmptySearchset:
     """An empty searchset, made here: nothing is sent upstream (policy ``foreign_patient_search: empty``)."""
 
-    type: str
+    type: str | None
 
 
 AnswerRule = (

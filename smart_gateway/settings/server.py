@@ -10,7 +10,7 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.settings.addresses import BaseUrl, Listen, NetworkText, Origin
 from smart_gateway.settings.quantities import Duration, Size
 from smart_gateway.settings.secret import Secret
-from smart_gateway.settings.section import NotYet, Section, later, shape
+from smart_gateway.settings.section import NotYet, Section, shape
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
@@ -77,9 +77,9 @@ class UpstreamSettings(Section):
     """Plain http to an address that is not loopback."""
     authorization: Authorization = "none"
     """What the upstream gets in `Authorization`: nothing, the client's own token (`forward`), or `{bearer: SECRET}`."""
-    compartment_search: Annotated[Literal["parameter", "compartment"], later("union")] = "parameter"
-    """How a Patient compartment is searched upstream: by the type's patient parameter, or as `Patient/[id]/[type]` where the
-    upstream has that."""
+    compartment_search: Literal["parameter", "compartment", "union"] = "parameter"
+    """How a compartment is searched upstream: by the type's preferred parameter (`patient`), as `Patient/[id]/[type]` where the
+    upstream has that, or by each of its parameters side by side (`union`: finds every member on any server)."""
     answer_size: Size = Field(default="64MiB", validate_default=True)
     """The largest answer that is checked in memory; larger ones are refused with 502."""
     answer_time: Duration = Field(default="60s", validate_default=True)

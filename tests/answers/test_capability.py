@@ -100,8 +100,10 @@ def test_a_bare_statement_is_completed() -> None:
 
 def test_facts() -> None:
     assert facts(compact(STATEMENT)) == Capabilities(
-        {"Observation": frozenset({"patient", "_lastUpdated"}), "Patient": frozenset({"_lastUpdated"})}
+        {"Observation": frozenset({"patient", "_lastUpdated"}), "Patient": frozenset({"_lastUpdated"})}, searches_all=False
     )
+    able = [rest | {"interaction": [{"code": "search-system"}]} for rest in STATEMENT["rest"]]
+    assert facts(compact({**STATEMENT, "rest": able})).searches_all
 
 
 @pytest.mark.parametrize(

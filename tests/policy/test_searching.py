@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smart_gateway.errors import NotAcceptable, NotSupported, RequestError, UnknownPath
+from smart_gateway.errors import NotAcceptable, RequestError, UnknownPath
 from smart_gateway.policy.model import Capabilities
 from smart_gateway.policy.plan import CheckSearchset, EmptySearchset, Permit, Stream
 from tests.support.deciding import decide, denied, permitted, policy, principal, sent
@@ -231,12 +231,6 @@ def test_media_and_async_under_a_bound() -> None:
     with pytest.raises(NotAcceptable):
         decide("GET", "/Observation", "patient/Observation.rs", headers={"Accept": "application/fhir+xml"})
     assert denied(decide("GET", "/Observation", "patient/Observation.rs", headers={"Prefer": "respond-async"})).status == 403
-
-
-@pytest.mark.parametrize("target", ["/Patient/123/*", "/?_type=Observation"])
-def test_searches_over_types_are_not_judged_yet(target: str) -> None:
-    with pytest.raises(NotSupported):
-        decide("GET", target, "patient/*.rs")
 
 
 @pytest.mark.parametrize("target", ["/Patient/123/*", "/?_type=Observation", "/_history"])

@@ -258,7 +258,6 @@ def test_bad_settings(tmp_path: Path, text: str, key: str, says: str, nearest: s
 
 LATER = [
     ("server: {listeners: []}", "server.listeners"),
-    ("upstream: {compartment_search: union}", "upstream.compartment_search"),
     ("upstream: {authorization: {token_exchange: {}}}", "upstream.authorization.token_exchange"),
     ("issuers: [{mode: introspection}]", "issuers[0].mode"),
     ("issuers: [{mode: uma}]", "issuers[0].mode"),
@@ -307,7 +306,7 @@ def test_all_findings_come_at_once_in_the_order_of_the_file(tmp_path: Path) -> N
     text = """server:
   public_url: https://fhir.example.org/fhir/
   managment: 127.0.0.1:8080
-upstream: {url: http://hapi:8090/fhir, fhir_version: R4, compartment_search: union}
+upstream: {url: http://hapi:8090/fhir, fhir_version: R4, compartment_search: each}
 issuers:
   - audiences: []
   - {issuer: https://a.example, leeway: 30}
