@@ -6,7 +6,7 @@ A match tells about the linked resource, even when it is not returned. Spec: sem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Set
 
 from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
 from smart_gateway.policy.controls import CONTROLS
@@ -16,26 +16,27 @@ from smart_gateway.policy.verdicts import Keep, Refuse, Search, Verdict, malform
 from smart_gateway.request.model import QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
-_MOST_LINKS = 16  # more than any sensible search has; each may lead to every type
+_MOST_LINKS = 16  # of all chains of a search, more than any sensible one has: each may lead to every type
 _LINK = re.compile(r"([A-Za-z_][A-Za-z0-9_\-]*)(?::([A-Za-z\-]+))?")
 
 
 def judge_chain(parameter: QueryParameter, search: Search) -> Verdict:
     """``subject:Patient.name=x``, with any number of links."""
-    _require_short(parameter)
+    _require_short(parameter, search)
     head = parameter.name if parameter.modifier is None else f"{parameter.name}:{parameter.modifier}"
     return _open_all(parameter, search, _chained({search.type}, (head, *parameter.chain), parameter, search))
 
 
 def judge_has(parameter: QueryParameter, search: Search) -> Verdict:
     """``_has:Observation:patient:code=x``, nested too."""
-    _require_short(parameter)
+    _require_short(parameter, search)
     return _open_all(parameter, search, _reversed(parameter.key.removeprefix("_has:"), parameter, search))
 
 
-def _require_short(parameter: QueryParameter) -> None:
-    if parameter.key.count(".") + parameter.key.count("_has:") > _MOST_LINKS:
-        raise malformed_parameter(parameter, f"The chain has more than {_MOST_LINKS} links.")
+def _require_short(parameter: QueryParameter, search: Search) -> None:
+    chains = [p.key for p in search.request.parameters if p.chain or p.name == "_has"]
+    if sum(key.count(".") + key.count("_has:") for key in chains) > _MOST_LINKS:
+        raise malformed_parameter(parameter, f"The chains of this search have more than {_MOST_LINKS} links.")
 
 
 def _open_all(parameter: QueryParameter, search: Search, types: Set[str]) -> Verdict:
@@ -52,7 +53,7 @@ def _chained(types: Set[str], links: tuple[str, ...], parameter: QueryParameter,
     """All types that a chain steps into, those of a ``_has`` at its end among them."""
     passed: set[str] = set()
     for link in links[:-1]:
-        types = {target for type in types for target in _step(type, link, parameter, search)}
+        types = frozenset[str]().union(*(_step(type, link, parameter, search) for type in types))
         if not types:
             raise malformed_parameter(parameter, "The chain has a link that is no reference parameter.")
         passed |= types
@@ -74,20 +75,20 @@ def _selects(type: str, link: str, search: Search) -> bool:
     if known is None:
         return not (code.startswith("_") or modifier) and search.access.policy.capabilities.names(type, code)
     chosen = modifier or None
-    return code not in CONTROLS and is_known(chosen, known) and not reaches_outside(chosen, known)
+    release = search.vocabulary.release
+    return code not in CONTROLS and is_known(chosen, known, release) and not reaches_outside(chosen, known)
 
 
-def _step(type: str, link: str, parameter: QueryParameter, search: Search) -> Iterator[str]:
+def _step(type: str, link: str, parameter: QueryParameter, search: Search) -> Set[str]:
+    """The types that ``link`` leads to from ``type``; none where that has no such reference."""
     match = _LINK.fullmatch(link)
     if match is None:
         raise malformed_parameter(parameter, "The chain has a malformed link.")
     known = search.vocabulary.parameter(type, match[1])
     if known is None or known.kind is not ParameterKind.REFERENCE:
-        return
-    if match[2] is None:
-        yield from targets(known, search)
-    elif match[2] in search.vocabulary.types:
-        yield match[2]
+        return frozenset()
+    reached = targets(known, search)
+    return reached if match[2] is None else reached & {match[2]}
 
 
 def targets(known: SearchParameter, search: Search) -> frozenset[str]:

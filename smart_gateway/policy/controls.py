@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from smart_gateway.fhir.releases import Release
 from smart_gateway.policy.plan import Denial
 from smart_gateway.policy.summaries import hides_check, is_summary
-from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, malformed_parameter
+from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
 from smart_gateway.request.model import QueryParameter
+
+Judge = Callable[[QueryParameter, Search], Verdict]
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*(?:\[x\])?")
+_CONTAINED = frozenset({"true", "both"})
+_CONTAINED_TYPES = frozenset({"container", "contained"})
 _TOTALS = frozenset({"none", "estimate", "accurate"})
 
 
@@ -36,11 +41,26 @@ def _plain(parameter: QueryParameter) -> None:
         raise malformed_parameter(parameter, f"{parameter.name} takes neither modifier nor chain.")
 
 
-def _count(parameter: QueryParameter, search: Search) -> Verdict:
+def wants_count(parameter: QueryParameter) -> bool:
+    """Whether only the number of matches is asked for. Spec: FHIR R4 search.html 3.1.1.5.3: ``_count=0`` is ``_summary=count``."""
+    return parameter.value == "count" if parameter.key == "_summary" else parameter.key == "_count" and not parameter.value.strip("0")
+
+
+def _whole_number(parameter: QueryParameter, search: Search) -> Verdict:
     _once(parameter, search)
     if _COUNT.fullmatch(parameter.value) is None:
-        raise malformed_parameter(parameter, "_count is a whole number.")
+        raise malformed_parameter(parameter, f"{parameter.name} is a whole number.")
     return Keep(parameter.key, str(int(parameter.value)))
+
+
+def _count(parameter: QueryParameter, search: Search) -> Verdict:
+    verdict = _whole_number(parameter, search)
+    return verdict if search.exact or not wants_count(parameter) else _inexact_count(parameter)
+
+
+def _inexact_count(parameter: QueryParameter) -> Verdict:
+    text = "The bounds of this token cannot be said as search parameters: a count could be of others too."
+    return _refuse("inexact-count", text, parameter)
 
 
 def _sort(parameter: QueryParameter, search: Search) -> Verdict:
@@ -48,13 +68,16 @@ def _sort(parameter: QueryParameter, search: Search) -> Verdict:
     _once(parameter, search)
     for rule in parameter.value.split(","):
         code = rule.removeprefix("-")
-        if code != "_score" and search.vocabulary.parameter(search.type, code) is None and not _capable(code, search):
+        if code != "_score" and not _sortable(code, search):
             raise malformed_parameter(parameter, "_sort names a search parameter that is not known for this type.")
     return Keep(parameter.key, parameter.value)
 
 
-def _capable(code: str, search: Search) -> bool:
-    return search.access.policy.capabilities.names(search.type, code)
+def _sortable(code: str, search: Search) -> bool:
+    """A parameter that selects by an element; those that steer, or lead to other resources, give no order of one's own."""
+    if code in CONTROLS or code == "_has":
+        return False
+    return search.vocabulary.parameter(search.type, code) is not None or search.access.policy.capabilities.names(search.type, code)
 
 
 def _summary(parameter: QueryParameter, search: Search) -> Verdict:
@@ -62,11 +85,7 @@ def _summary(parameter: QueryParameter, search: Search) -> Verdict:
     if not is_summary(parameter.value):
         raise malformed_parameter(parameter, "_summary is one of true, text, data, count and false.")
     if parameter.value == "count":
-        if search.exact:
-            return Keep(parameter.key, parameter.value)
-        return _refuse(
-            "inexact-count", "The bounds of this token cannot be said as search parameters: a count could be of others too.", parameter
-        )
+        return Keep(parameter.key, parameter.value) if search.exact else _inexact_count(parameter)
     if hides_check(parameter.value, search.members_read()):
         return _refuse("summary-hides-check", "This _summary hides elements that must be checked under this token.", parameter)
     return Keep(parameter.key, parameter.value)
@@ -93,7 +112,34 @@ def _contained(parameter: QueryParameter, search: Search) -> Verdict:
     _once(parameter, search)
     if parameter.value == "false":
         return Drop()
+    if parameter.value not in _CONTAINED:
+        raise malformed_parameter(parameter, "_contained is one of false, true and both.")
     return _refuse("parameter-not-allowed", "Contained resources have no boundary of their own: _contained is refused.", parameter)
+
+
+def _contained_type(parameter: QueryParameter, search: Search) -> Verdict:
+    """It says what ``_contained`` answers with; that is false or refused."""
+    _once(parameter, search)
+    if parameter.value not in _CONTAINED_TYPES:
+        raise malformed_parameter(parameter, "_containedType is container or contained.")
+    return Drop()
+
+
+def _of_r5(judge: Judge) -> Judge:
+    """What older releases do not define is unknown there, as any other name is."""
+
+    def judge_of_r5(parameter: QueryParameter, search: Search) -> Verdict:
+        if search.vocabulary.release is not Release.R5:
+            raise unknown_parameter(parameter, search.type)
+        return judge(parameter, search)
+
+    return judge_of_r5
+
+
+def _score(parameter: QueryParameter, search: Search) -> Verdict:
+    if parameter.value not in {"true", "false"}:
+        raise malformed_parameter(parameter, "_score is true or false.")
+    return _keep(parameter, search)
 
 
 def _reaching(parameter: QueryParameter, _search: Search) -> Verdict:
@@ -104,7 +150,7 @@ def _refuse(code: str, text: str, parameter: QueryParameter) -> Verdict:
     return Refuse(Denial(code, text, f"http.{parameter.name}"))
 
 
-CONTROLS: Mapping[str, Callable[[QueryParameter, Search], Verdict]] = {
+CONTROLS: Mapping[str, Judge] = {
     "_format": _drop,
     "_pretty": _keep,
     "_count": _count,
@@ -113,5 +159,8 @@ CONTROLS: Mapping[str, Callable[[QueryParameter, Search], Verdict]] = {
     "_total": _total,
     "_elements": _elements,
     "_contained": _contained,
-    **dict.fromkeys(("_containedType", "_filter", "_query", "_list", "_in", "_type", "_graph"), _reaching),
+    "_containedType": _contained_type,
+    "_score": _of_r5(_score),
+    "_maxresults": _of_r5(_whole_number),
+    **dict.fromkeys(("_filter", "_query", "_list", "_in", "_type", "_graph"), _reaching),
 }

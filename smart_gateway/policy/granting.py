@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from smart_gateway.boundary.model import NOTHING, Boundary, Compartment, Filter, Region, everything
 from smart_gateway.fhir.references import Bases, parse_reference
 from smart_gateway.fhir.search_values import read_reference, split_values
-from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
+from smart_gateway.fhir.vocabulary import SearchParameter
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.localising import holds_references
 from smart_gateway.policy.model import SERVER_TYPES, Policy, UserBound, UserRule
 from smart_gateway.policy.wording import describe
 from smart_gateway.principal import Principal
@@ -87,14 +88,9 @@ def _filters(scope: ResourceScope, type: str, policy: Policy) -> tuple[Filter, .
 def _filter(name: str, text: str, type: str, policy: Policy) -> Filter:
     code, _, modifier = name.partition(":")
     parameter, values = policy.vocabulary.parameter(type, code), split_values(text)
-    if parameter is not None and not modifier and _holds_references(parameter):
+    if parameter is not None and not modifier and holds_references(parameter):
         values = tuple(_literal(value, parameter, policy.bases) for value in values)
     return Filter(code, modifier or None, values)
-
-
-def _holds_references(parameter: SearchParameter) -> bool:
-    """A canonical that begins with one of our bases is still no reference."""
-    return parameter.kind is ParameterKind.REFERENCE and all(path.type not in {"canonical", "uri"} for path in parameter.paths)
 
 
 def _literal(value: str, parameter: SearchParameter, bases: Bases) -> str:

@@ -7,7 +7,7 @@ from smart_gateway.policy.chains import targets
 from smart_gateway.policy.verdicts import Drop, Keep, Search, Verdict, malformed_parameter
 from smart_gateway.request.model import QueryParameter
 
-_MODIFIERS = frozenset({None, "iterate", "recurse"})
+_MODIFIERS = frozenset({None, "iterate", "recurse"})  # recurse: as STU3 called it, and servers take it still
 
 
 def judge_include(parameter: QueryParameter, search: Search) -> Verdict:
@@ -17,10 +17,26 @@ def judge_include(parameter: QueryParameter, search: Search) -> Verdict:
     if parameter.value == "*":
         return Keep(parameter.key, "*")
     source, code, target = _parts(parameter, search)
-    wanted = _wanted(parameter, search, source, code, target)
-    if any(not search.access.readable(type).is_nothing for type in wanted):
+    if not _wanted(parameter, search, source, code, target).isdisjoint(_readable(search)):
         return Keep(parameter.key, parameter.value)
     return Drop(f"{parameter.name}={parameter.value} is not sent: no scope can read what it includes")
+
+
+def included_types(search: Search) -> frozenset[str] | None:
+    """The types that the includes of ``search`` bring along, as far as the token may see them; None: any."""
+    included: frozenset[str] = frozenset()
+    for parameter in search.request.parameters:
+        if parameter.name in {"_include", "_revinclude"}:
+            if parameter.value == "*" or ":*" in parameter.value:
+                return None
+            included |= _wanted(parameter, search, *_parts(parameter, search)) & _readable(search)
+    return included
+
+
+def _readable(search: Search) -> frozenset[str]:
+    """The types of which the token may see something."""
+    access, types = search.access, search.vocabulary.types
+    return access.remembered(("readable", "types"), lambda: frozenset(type for type in types if not access.readable(type).is_nothing))
 
 
 def _parts(parameter: QueryParameter, search: Search) -> tuple[str, str, str | None]:
@@ -34,7 +50,8 @@ def _parts(parameter: QueryParameter, search: Search) -> tuple[str, str, str | N
 def _wanted(parameter: QueryParameter, search: Search, source: str, code: str, target: str | None) -> frozenset[str]:
     """The types that the include could add."""
     known = search.vocabulary.parameter(source, code)
-    if code != "*" and (known is None or known.kind is not ParameterKind.REFERENCE):
+    any_type = code == "*" or (known is None and search.access.policy.capabilities.names(source, code))
+    if not any_type and (known is None or known.kind is not ParameterKind.REFERENCE):
         raise malformed_parameter(parameter, f"{parameter.name} names no reference parameter of its source type.")
     if parameter.name == "_revinclude":
         return frozenset({source})

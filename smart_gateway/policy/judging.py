@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -12,13 +13,14 @@ from smart_gateway.fhir.search_values import split_values
 from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.chains import judge_chain, judge_has
-from smart_gateway.policy.controls import CONTROLS
+from smart_gateway.policy.controls import CONTROLS, wants_count
+from smart_gateway.policy.elements import elements
 from smart_gateway.policy.includes import judge_include
 from smart_gateway.policy.localising import local_value
-from smart_gateway.policy.modifiers import is_known, reaches_outside
+from smart_gateway.policy.modifiers import VALUE_SET, is_known, reaches_outside
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.plan import Denial, Missing
-from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, unknown_parameter
+from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
 from smart_gateway.request.model import FhirRequest, QueryParameter
 
 
@@ -41,18 +43,19 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
     verdicts = [_judge_one(parameter, search, owners) for parameter in request.parameters]
     others = [v for v in verdicts if not isinstance(v, Keep)]
     refused = [v for v in others if isinstance(v, Refuse)]
-    elements = search.elements()
+    chosen = elements(search)
     return Judgement(
-        pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *elements.pairs),
+        pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *chosen.pairs),
         denials=tuple(dict.fromkeys(v.denial for v in refused)),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
         notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
         foreign=_foreign in others,
-        count_only=any(p.value == "count" for p in request.parameters if p.key == "_summary"),
-        added_elements=elements.added,
+        count_only=any(wants_count(p) for p in request.parameters),
+        added_elements=chosen.added,
     )
 
 
+_CANONICAL = re.compile(r"https?://[^/]|urn:(?:uuid|oid):[0-9A-Fa-f]")
 _foreign = Drop("nobody but others is asked for")
 
 _SPECIAL: Mapping[str, Callable[[QueryParameter, Search], Verdict]] = {
@@ -73,9 +76,9 @@ def _judge_one(parameter: QueryParameter, search: Search, owners: Owners) -> Ver
     if parameter.chain:
         return judge_chain(parameter, search)
     if parameter.modifier is not None:
-        _check_modifier(parameter, known)
         if reaches_outside(parameter.modifier, known):
             return _refuse_modifier(parameter)
+        _check_modifier(parameter, known, search)
     if known.kind is ParameterKind.REFERENCE or parameter.name == "_id":
         return _judge_reference(parameter, known, search, owners)
     return Keep(parameter.key, parameter.value)
@@ -90,14 +93,22 @@ def _judge_custom(parameter: QueryParameter, search: Search) -> Verdict:
     return Keep(parameter.key, parameter.value)
 
 
-def _check_modifier(parameter: QueryParameter, known: SearchParameter) -> None:
-    """Unknown modifiers may mean anything to the upstream (semantics 0.2)."""
-    if not is_known(parameter.modifier, known):
+def _check_modifier(parameter: QueryParameter, known: SearchParameter, search: Search) -> None:
+    """Unknown modifiers may mean anything to the upstream (semantics 0.2), and so may a value of ``:in`` that is no ValueSet."""
+    if parameter.modifier in VALUE_SET and not all(_is_value_set(value, search) for value in split_values(parameter.value)):
+        raise malformed_parameter(parameter, f"The modifier :{parameter.modifier} takes the URL of a ValueSet, or ValueSet/[id].")
+    if not is_known(parameter.modifier, known, search.vocabulary.release):
         raise RequestError(
             "A modifier that FHIR does not define for this parameter is refused under a bounded token.",
             reason="unknown-modifier",
             expression=f"http.{parameter.key}",
         )
+
+
+def _is_value_set(value: str, search: Search) -> bool:
+    """A canonical URL, wherever it points (it is a name), or a ValueSet of this server; never another of its resources."""
+    reference = parse_reference(value, search.access.policy.bases)
+    return reference.type == "ValueSet" if reference is not None else _CANONICAL.match(value) is not None
 
 
 def _refuse_modifier(parameter: QueryParameter) -> Verdict:
@@ -113,12 +124,12 @@ def _judge_reference(parameter: QueryParameter, known: SearchParameter, search: 
     values = split_values(parameter.value)
     owner = next((type for type in owners.ids if _names_owner(parameter.name, type, known, search)), None)
     if owner is None:
-        return Keep(parameter.key, ",".join(local_value(value, bases) for value in values))
+        return Keep(parameter.key, ",".join(local_value(value, known, bases) for value in values))
     said = [value for value in values if value]
     kept = [value for value in said if not _names_other(value, parameter, known, owner, owners, search)]
     if not kept:
         return _foreign if said else Drop(f"{parameter.key} has no value and is not sent")
-    return Keep(parameter.key, ",".join(local_value(value, bases) for value in kept))
+    return Keep(parameter.key, ",".join(local_value(value, known, bases) for value in kept))
 
 
 def _names_owner(name: str, owner: str, known: SearchParameter, search: Search) -> bool:

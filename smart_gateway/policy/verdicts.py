@@ -13,8 +13,6 @@ from smart_gateway.policy.plan import Denial, Missing
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
-_ALWAYS = frozenset({"resourceType", "id", "meta"})
-
 
 @dataclass(frozen=True, slots=True)
 class Keep:
@@ -40,14 +38,6 @@ class Refuse:
 
 
 Verdict = Keep | Drop | Refuse
-
-
-@dataclass(frozen=True, slots=True)
-class Elements:
-    """``_elements`` as sent, and what was added to it for the check."""
-
-    pairs: tuple[tuple[str, str], ...] = ()
-    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +69,6 @@ class Search:
     def missing(self, type: str) -> tuple[Missing, ...]:
         """The scope that would let this token search ``type``, where one would."""
         return missing_scope(self.request, self.access, type, Permission.SEARCH)
-
-    def elements(self) -> Elements:
-        """The client's ``_elements`` with those that the check needs; without ``_elements``, or where all are needed, nothing."""
-        wished = [name for p in self.request.parameters if p.key == "_elements" for name in p.value.split(",")]
-        needed = self.members_read() if wished else None
-        if needed is None:
-            return Elements()
-        added = tuple(sorted(needed - _ALWAYS - {name.removeprefix(f"{self.type}.") for name in wished}))
-        return Elements((("_elements", ",".join((*wished, *added))),), added)
 
 
 def unknown_parameter(parameter: QueryParameter, type: str) -> RequestError:

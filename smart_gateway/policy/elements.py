@@ -1,0 +1,46 @@
+"""``_elements`` of a bounded search: what the checks need is asked for as well, and goes on the way back (semantics 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smart_gateway.policy.includes import included_types
+from smart_gateway.policy.verdicts import Search
+
+_ALWAYS = frozenset({"resourceType", "id", "meta"})
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """``_elements`` as sent, and which members of a match go on the way back."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    added: tuple[str, ...] = ()
+
+
+def elements(search: Search) -> Elements:
+    """The client's ``_elements`` with those that the checks need; without ``_elements``, or where all are needed, nothing."""
+    wished = [name for p in search.request.parameters if p.key == "_elements" for name in p.value.split(",")]
+    needed = _needed(search) if wished else None
+    if needed is None:
+        return Elements()
+    needed -= _ALWAYS
+    paths = {name.removeprefix(f"{search.type}.").removesuffix("[x]") for name in wished}
+    tops = tuple(path.partition(".")[0] for path in paths)
+    added = tuple(sorted(name for name in needed if not _is_asked(name, tops)))
+    return Elements((("_elements", ",".join((*wished, *sorted(needed - paths)))),), added)
+
+
+def _needed(search: Search) -> frozenset[str] | None:
+    """The members that the checks of matches and of what comes along look at, for servers apply ``_elements`` to both; None: all."""
+    included = included_types(search)
+    members = search.members_read() if included is not None else None
+    for type in included or ():
+        more = search.access.matcher.members_read(search.access.readable(type), type)
+        members = None if members is None or more is None else members | more
+    return members
+
+
+def _is_asked(member: str, tops: tuple[str, ...]) -> bool:
+    """Whether the client asked for ``member``, for a part of it, or for the choice that it is one of (``effective``)."""
+    return any(member == top or (member.startswith(top) and member[len(top)].isupper()) for top in tops)
