@@ -13,6 +13,7 @@ from urllib.parse import quote
 from smart_gateway.boundary.model import Boundary, Filter
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.query import encode_query
+from smart_gateway.policy.exports import ExportRule
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.request.model import BatchEntry
 from smart_gateway.scopes.permissions import Permission
@@ -277,6 +278,7 @@ AnswerRule = (
     | SmartConfiguration
     | ProtectedResource
     | EmptySearchset
+    | ExportRule
 )
 
 
