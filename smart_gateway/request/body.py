@@ -56,7 +56,13 @@ def read_resource(body: bytes, check: Expected, content_type: str | None, limits
         raise UnsupportedMediaType("The body must be FHIR JSON in UTF-8: application/fhir+json.", expression="http.Content-Type")
     if len(body) > limits.body:
         raise _too_large()
-    resource = _object(body, limits.depth)
+    resource = read_object(body, limits.depth)
+    require_named(resource, check)
+    return resource
+
+
+def require_named(resource: Mapping[str, Any], check: Expected) -> None:
+    """Raises RequestError unless ``resource`` has the type and the id that the path names."""
     type, id = resource.get("resourceType"), resource.get("id")
     if type != check.type:
         raise _mismatch(f"The body is no {check.type}, which the path names.", "type-mismatch", check.type)
@@ -64,17 +70,22 @@ def read_resource(body: bytes, check: Expected, content_type: str | None, limits
         raise _mismatch("The body has no id; an update must have that of the path.", "id-missing", f"{check.type}.id")
     if check.id not in (None, id) or not isinstance(id, str | None):
         raise _mismatch("The id in the body is not that of the path.", "id-mismatch", f"{check.type}.id")
-    return resource
 
 
-def _object(body: bytes, depth: int) -> Mapping[str, Any]:
-    try:
-        value = parse_json(body, max_depth=depth)
-    except JsonError as error:
-        raise RequestError(error.text, reason=_REASONS.get(error.reason, "malformed-json")) from None
+def read_object(body: bytes, depth: int) -> Mapping[str, Any]:
+    """The JSON object that ``body`` is. Raises RequestError."""
+    value = read_json(body, depth)
     if not isinstance(value, dict):
         raise RequestError("The body is no JSON object.", reason="malformed-json")
     return value
+
+
+def read_json(body: bytes, depth: int) -> Any:
+    """The JSON value that ``body`` is. Raises RequestError."""
+    try:
+        return parse_json(body, max_depth=depth)
+    except JsonError as error:
+        raise RequestError(error.text, reason=_REASONS.get(error.reason, "malformed-json")) from None
 
 
 def _mismatch(text: str, reason: str, expression: str) -> RequestError:

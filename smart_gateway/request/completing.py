@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from smart_gateway.errors import NotSupported
 from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.request.batch import read_batch
 from smart_gateway.request.body import read_form
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest
@@ -22,7 +23,7 @@ def body_limits(request: FhirRequest, limits: Limits) -> Limits:
     return replace(limits, body=limits.form) if request.form_pending else limits
 
 
-def complete(request: FhirRequest, body: bytes, parser: RequestParser, limits: Limits) -> FhirRequest:  # noqa: ARG001
+def complete(request: FhirRequest, body: bytes, parser: RequestParser, limits: Limits) -> FhirRequest:
     """``request`` with what its ``body`` says: parameters of a form, entries of a batch, the resource posted to an operation.
 
     Raises RequestError and its subclasses for bodies that cannot be read.
@@ -30,7 +31,9 @@ def complete(request: FhirRequest, body: bytes, parser: RequestParser, limits: L
     if request.form_pending:
         return read_form(request, body, limits)
     match request.interaction:
-        case Interaction.BATCH | Interaction.OPERATION:
+        case Interaction.BATCH:
+            return read_batch(request, body, parser, limits, lambda entry, posted: complete(entry, posted, parser, limits))
+        case Interaction.OPERATION:
             raise NotSupported("This interaction is not supported by this version of the gateway.")
         case _:
             return request

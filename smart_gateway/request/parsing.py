@@ -59,10 +59,13 @@ _PAGED = frozenset({(Place.TYPE, Interaction.SEARCH_TYPE), (Place.BASE, Interact
 class RequestParser:
     """Parses requests below one public base path for one FHIR release.
 
-    ``base_path`` is the path of the public URL without a trailing slash (``/fhir``; ``""`` at the root of a host).
+    ``base_path`` is the path of the public URL without a trailing slash (``/fhir``; ``""`` at the root of a host); ``public`` is that URL,
+    below which the entries of a batch may name their targets too.
     """
 
-    def __init__(self, vocabulary: Vocabulary, base_path: str, limits: Limits) -> None:
+    def __init__(self, vocabulary: Vocabulary, base_path: str, limits: Limits, public: str | None = None) -> None:
+        self._base_path = base_path.rstrip("/")
+        self._public = public
         self._grammar = PathGrammar(vocabulary.types, vocabulary.compartments, base_path)
         self._version = vocabulary.release.version
         self._limits = limits
@@ -96,6 +99,18 @@ class RequestParser:
             target.place in _FORMS,
             method == "POST" and interaction in _DECIDED_BY_BODY,
         )
+
+    def parse_entry(self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]]) -> FhirRequest:
+        """The interaction that an entry of a batch asks for: ``url`` is relative to the base, or below the public one.
+
+        Raises what ``parse`` raises. Spec: FHIR R4 http.html 3.1.0.11.1.
+        """
+        if self._public is not None and url.startswith(f"{self._public}/"):
+            url = url[len(self._public) + 1 :]
+        elif "://" in url or url.startswith("/"):
+            raise RequestError("The URL of an entry is relative to the base of this gateway.", reason="foreign-url")
+        path, _, query = url.encode("utf-8", "replace").partition(b"?")
+        return self.parse(method, self._base_path.encode() + b"/" + path, query, headers)
 
     def _content_type(self, headers: RequestHeaders) -> str | None:
         text = headers.text(b"content-type")

@@ -82,7 +82,7 @@ def build(
     bearer = authorization.bearer.reveal() if isinstance(authorization, BearerAuthorization) else None
     snapshot = Snapshot(
         policy=policy,
-        parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits),
+        parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits, policy.bases.public),
         verifier=verifier,
         discovery=verifier,
         limits=limits,

@@ -186,7 +186,7 @@ def snapshot(policy: Policy = DEFAULT, **choices: Any) -> Snapshot:
     count = iter(range(1, 1_000_000))
     given: dict[str, Any] = {
         "policy": policy,
-        "parser": RequestParser(vocabulary(policy.vocabulary.release), "/fhir", limits),
+        "parser": RequestParser(vocabulary(policy.vocabulary.release), "/fhir", limits, PUBLIC),
         "verifier": FakeVerifier({}),
         "discovery": FakeDiscovery(ISSUER_DOCUMENT),
         "limits": limits,
