@@ -11,20 +11,21 @@ from smart_gateway.answers.links import LinkSealer
 from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Verdict
 from smart_gateway.errors import UpstreamError
-from smart_gateway.fhir.bundles import read_searchset
+from smart_gateway.fhir.bundles import Searchset, read_searchset
 from smart_gateway.fhir.members import Members, members_of, text_of, value_of
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import CheckResource, CheckSearchset
+from smart_gateway.policy.plan import CheckResource, CheckSearchset, UpstreamRequest
 from smart_gateway.scopes.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
 class Confined:
-    """What may leave; ``removed`` counts the entries that may not."""
+    """What may leave; ``removed`` counts the entries that may not. ``onward``: of a page that nothing is left of, the next one."""
 
     body: bytes
     removed: int = 0
+    onward: UpstreamRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +69,62 @@ def confine_searchset(
     """
     if rule.count_only and not rule.exact:
         raise UpstreamError("The number of matches cannot be told, because the search could not be narrowed exactly.")
+    judged = judge_searchset(raw, rule, access, known)
+    if isinstance(judged, Pending):
+        return judged
+    found, kept = judged.found, judged.kept
+    made = links.links(found.links, rule)
+    empty = not rule.count_only and not any(entry.is_match for entry in kept)
+    try:
+        body = rebuild(found, kept, judged.removed, rule, made, access.policy.bases.public)
+    except ValueError:
+        raise unreadable() from None
+    return Confined(body, judged.removed, links.onward(found.links, rule) if empty else None)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSearchset:
+    """A searchset whose entries were judged: all of them, and those that may leave, in their order."""
+
+    found: Searchset
+    entries: list[IdentifiedEntry]
+    kept: list[IdentifiedEntry]
+
+    @property
+    def removed(self) -> int:
+        return len(self.entries) - len(self.kept)
+
+
+def judge_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Mapping[Reference, bool]) -> JudgedSearchset | Pending:
+    """Judges a searchset entry by entry. Raises UpstreamError where the answer is not one that can be read."""
     try:
         found = read_searchset(base_rewriter(access.policy.bases).whole(raw))
         searched = rule.types if rule.type is None else frozenset({rule.type})
         entries = identify(found, searched, access.policy.vocabulary.types)
         dependence = Dependence(known)
-        kept, removed = _settle(entries, rule, access, dependence)
-        if dependence.missing:
-            return Pending(dependence.missing)
-        made = links.links(found.links, rule)
-        return Confined(rebuild(found, kept, removed, rule, made, access.policy.bases.public), removed)
+        kept = _settle(entries, rule, access, dependence)
     except ValueError:
-        raise UpstreamError("The upstream's answer is not a searchset that can be read.") from None
+        raise unreadable() from None
+    return Pending(dependence.missing) if dependence.missing else JudgedSearchset(found, entries, kept)
 
 
-def _settle(
-    entries: list[IdentifiedEntry], rule: CheckSearchset, access: Access, dependence: Dependence
-) -> tuple[list[IdentifiedEntry], int]:
-    """The entries that may leave, outcomes among them, and how many may not."""
+def unreadable() -> UpstreamError:
+    """The fault of an answer that is not the searchset that was asked for."""
+    return UpstreamError("The upstream's answer is not a searchset that can be read.")
+
+
+def _settle(entries: list[IdentifiedEntry], rule: CheckSearchset, access: Access, dependence: Dependence) -> list[IdentifiedEntry]:
+    """The entries that may leave, outcomes among them."""
     judge = Judge(access)
     verdicts = [_verdict(entry, rule, access, judge) for entry in entries]
     if any(isinstance(verdict, Depends) for verdict in verdicts):
         inside = (entry for entry, verdict in zip(entries, verdicts, strict=True) if verdict is INSIDE)
         dependence.found_inside(Reference(entry.type, entry.id) for entry in inside if entry.type is not None and entry.id is not None)
-    kept = [
+    return [
         entry
         for entry, verdict in zip(entries, verdicts, strict=True)
         if verdict is INSIDE or entry.is_outcome or dependence.settle(verdict)
     ]
-    return kept, len(entries) - len(kept)
 
 
 def _verdict(entry: IdentifiedEntry, rule: CheckSearchset, access: Access, judge: Judge) -> Verdict:

@@ -40,6 +40,11 @@ class IdentifiedEntry(msgspec.Struct, gc=False):
     score: float | None
 
     @property
+    def is_match(self) -> bool:
+        """Whether the search found it, rather than another entry that names it."""
+        return self.mode != "include" and not self.is_outcome
+
+    @property
     def is_outcome(self) -> bool:
         """Whether it is the upstream's own remark on the search, by its type whatever its mode."""
         return self.type == "OperationOutcome"
@@ -50,7 +55,7 @@ class _Search(msgspec.Struct, gc=False, omit_defaults=True):
     score: float | None = None
 
 
-class _Made(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "fullUrl"}):
+class MadeEntry(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "fullUrl"}):
     """An entry as it leaves."""
 
     full_url: str | None = None
@@ -105,12 +110,28 @@ def rebuild(
     if rule.exact and not removed and _TOTAL.fullmatch(total) is not None:
         bundle["total"] = int(total)
     bundle["link"] = links
-    drop = frozenset(rule.drop_elements) | {f"_{name}" for name in rule.drop_elements}
-    made = [_outcome(entry) if entry.is_outcome else _resource(entry, drop, public) for entry in kept]
-    entries = [entry for entry in made if entry is not None]
+    entries = made_entries(kept, rule.drop_elements, public)
     if entries and not rule.count_only:
         bundle["entry"] = entries
     return _encode(bundle)
+
+
+def rebuild_union(entries: list[MadeEntry], total: int | None, links: list[dict[str, str]]) -> bytes:
+    """The searchset of several answers; ``total`` None where it is not known."""
+    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+    if total is not None:
+        bundle["total"] = total
+    bundle["link"] = links
+    if entries:
+        bundle["entry"] = entries
+    return _encode(bundle)
+
+
+def made_entries(kept: list[IdentifiedEntry], drop_elements: tuple[str, ...], public: str) -> list[MadeEntry]:
+    """The ``kept`` entries as they leave."""
+    drop = frozenset(drop_elements) | {f"_{name}" for name in drop_elements}
+    made = [_outcome(entry) if entry.is_outcome else _resource(entry, drop, public) for entry in kept]
+    return [entry for entry in made if entry is not None]
 
 
 def _identity(found: Searchset) -> dict[str, Any]:
@@ -126,8 +147,8 @@ def _identity(found: Searchset) -> dict[str, Any]:
     return kept
 
 
-def _resource(entry: IdentifiedEntry, drop: frozenset[str], public: str) -> _Made:
-    return _Made(
+def _resource(entry: IdentifiedEntry, drop: frozenset[str], public: str) -> MadeEntry:
+    return MadeEntry(
         None if _is_urn(entry.found.full_url) else f"{public}/{entry.type}/{entry.id}",
         _without(entry, drop) if drop and entry.mode != "include" else entry.body,
         _Search(entry.mode, entry.score) if entry.mode is not None or entry.score is not None else None,
@@ -143,6 +164,6 @@ def _is_urn(full_url: msgspec.Raw | msgspec.UnsetType) -> bool:
     return not isinstance(full_url, msgspec.UnsetType) and bytes(full_url)[:5].lower() == b'"urn:'
 
 
-def _outcome(entry: IdentifiedEntry) -> _Made | None:
+def _outcome(entry: IdentifiedEntry) -> MadeEntry | None:
     outcome = judged_outcome(entry.found.resource)
-    return None if outcome is None else _Made(None, outcome, _Search("outcome"))
+    return None if outcome is None else MadeEntry(None, outcome, _Search("outcome"))

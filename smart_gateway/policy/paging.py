@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from smart_gateway.boundary.fingerprint import fingerprint
 from smart_gateway.boundary.model import Boundary
+from smart_gateway.errors import PageRefused
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import CheckHistory, CheckSearchset, Decision, OpenPage, Page, Permit, Plan
+from smart_gateway.policy.plan import (
+    Branch,
+    CheckHistory,
+    CheckSearchset,
+    CheckUnion,
+    Decision,
+    OpenPage,
+    Page,
+    PageBranch,
+    Permit,
+    Plan,
+    UnionPage,
+)
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
@@ -19,16 +33,36 @@ def plan_page(request: FhirRequest, access: Access) -> Decision:
     return Permit(Plan(OpenPage(request.type), checks=(_CHECK,)), grounds)
 
 
-def plan_opened(page: Page, access: Access) -> Plan:
-    """The plan for an opened page. Boundaries are what the token has now: none of them is sealed."""
+def plan_opened(page: Page | UnionPage, access: Access) -> Plan:
+    """The plan for an opened page. Boundaries are what the token has now: none of them is sealed.
+
+    Raises PageRefused where a policy that came since leaves nothing of it.
+    """
+    if isinstance(page, UnionPage):
+        branches = tuple(_branch(part, access) for part in page.branches if not access.boundary(part.type, Permission.SEARCH).is_nothing)
+        if not branches:
+            raise _nothing_left()
+        return Plan(CheckUnion(branches, page.type, page.count, page.sort))
     if page.history:
         return Plan(CheckHistory(page.type, page.id, _history_boundary(page, access)), page.upstream)
     boundary = access.boundary(page.type, Permission.SEARCH) if page.type is not None else None
-    rule = CheckSearchset(page.type, boundary, page.exact, drop_elements=page.drop_elements, types=page.types)
-    return Plan(rule, page.upstream)
+    if boundary is not None and boundary.is_nothing:
+        raise _nothing_left()
+    # What a query can return says nothing of a boundary that it was not narrowed to.
+    exact = page.exact and boundary is not None and fingerprint(boundary) == page.fingerprint
+    return Plan(CheckSearchset(page.type, boundary, exact, drop_elements=page.drop_elements, types=page.types), page.upstream)
+
+
+def _branch(part: PageBranch, access: Access) -> Branch:
+    rule = CheckSearchset(part.type, access.boundary(part.type, Permission.SEARCH), exact=False, drop_elements=part.drop_elements)
+    return Branch(part.upstream, rule, part.unless, part.skip)
 
 
 def _history_boundary(page: Page, access: Access) -> Boundary | None:
     if page.type is None:
         return None
     return access.boundary(page.type, Permission.SEARCH if page.id is None else Permission.READ)
+
+
+def _nothing_left() -> PageRefused:
+    return PageRefused("This token may no longer search what the paging link goes on.")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -123,8 +124,9 @@ def test_a_page_is_bound_to_whom_it_was_given(lab: Access, change: dict[str, obj
 
 
 def test_the_order_of_scopes_does_not_matter() -> None:
-    assert page_context(principal("user/A.r", "openid"), "A") == page_context(principal("openid", "user/A.r"), "A")
-    assert page_context(principal("user/A.r"), "A") != page_context(principal("user/A.r"), "B")
+    assert page_context(principal("user/A.r", "openid"), "A", PUBLIC) == page_context(principal("openid", "user/A.r"), "A", PUBLIC)
+    assert page_context(principal("user/A.r"), "A", PUBLIC) != page_context(principal("user/A.r"), "B", PUBLIC)
+    assert page_context(principal("user/A.r"), "A", PUBLIC) != page_context(principal("user/A.r"), "A", f"{PUBLIC}/t2")
 
 
 def test_a_page_of_another_type_or_an_old_one_is_refused(lab: Access) -> None:
@@ -137,9 +139,23 @@ def test_a_page_of_another_type_or_an_old_one_is_refused(lab: Access) -> None:
     assert (expired.value.status, expired.value.reason) == (404, "page-expired")
 
 
-@pytest.mark.parametrize("sealed", [b'["/Observation/1",["Observation"],null,false,true,[],[]]', b'["/Observation",true,[]]'])
+@pytest.mark.parametrize(
+    "sealed",
+    [
+        b'["page","/Observation/1",["Observation"],null,false,true,[],[],""]',
+        b'["page","/Observation",true,[]]',
+        b'["/Observation",["Observation"],null,false,true,[],[],""]',
+        b'["union",[[false,"/Observation/1","Observation",[],[],0]],null,[]]',
+        b'["union",[[true,"/Observation/_search/_search?a=b","Observation",[],[],0]],null,[]]',
+        b'["union",[[false,"/Patient?a=b","Observation",[],[],0]],null,[]]',
+        b'["other"]',
+        b"x",
+        b"",
+        zlib.compress(b'["page"]'),
+    ],
+)
 def test_what_was_sealed_is_judged_again(lab: Access, sealed: bytes) -> None:
-    token = SEALER.seal(sealed, page_context(lab.principal, "Observation"), NOW, b"n" * 12)
+    token = SEALER.seal(sealed, page_context(lab.principal, "Observation", PUBLIC), NOW, b"n" * 12)
     with pytest.raises(PageRefused):
         open_page(token, "Observation", lab, SEALER, NOW)
 
