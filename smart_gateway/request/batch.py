@@ -178,13 +178,15 @@ def _conditions(asked: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
 
 def _http_date(value: Any) -> bytes:
     """An instant as HTTP writes a date."""
+    fault = _fault("ifModifiedSince is an instant.", "malformed-bundle", "request.ifModifiedSince")
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise ValueError
-        return format_datetime(moment.astimezone(UTC), usegmt=True).encode()
+        said = format_datetime(moment.astimezone(UTC), usegmt=True).encode()
     except (TypeError, ValueError, OverflowError):
-        raise _fault("ifModifiedSince is an instant.", "malformed-bundle", "request.ifModifiedSince") from None
+        raise fault from None
+    if moment.tzinfo is None:
+        raise fault
+    return said
 
 
 def _type_of(resource: Any, method: str) -> tuple[bytes, bytes]:

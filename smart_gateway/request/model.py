@@ -88,8 +88,8 @@ class FhirRequest:
 class BatchEntry:
     """One entry of a batch or transaction: an interaction of its own, or what is wrong with it.
 
-    ``full_url`` is ``Bundle.entry.fullUrl`` as it came; ``resource`` its decoded resource, ``raw`` the same as the JSON that came; ``method``
-    and ``url`` those of ``entry.request``, for words only. Spec: FHIR R4 http.html 3.1.0.11; semantics 7.
+    ``full_url`` is ``Bundle.entry.fullUrl`` as it came; ``resource`` its decoded resource, ``raw`` the same as the JSON that came;
+    ``method`` and ``url`` are those of ``entry.request``, for words only. Spec: FHIR R4 http.html 3.1.0.11; semantics 7.
     """
 
     request: FhirRequest | RequestError
