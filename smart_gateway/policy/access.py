@@ -62,6 +62,13 @@ class Access:
         """What the token may touch of ``type`` by one permission: scopes, client and user intersected. Spec: semantics 9."""
         return self._judged(type, permission)[0]
 
+    def boundary_by(self, context: Context, type: str, permission: Permission) -> Boundary:
+        """What the token may touch of ``type`` by the scopes of one ``context`` alone. Spec: semantics 8, ``$export``."""
+        scopes = [scope for scope in self.scopes if scope.context is context and scope.type in (type, "*")]
+        if not scopes or self.principal.anonymous:
+            return NOTHING
+        return _union(grant(scope, type, permission, self.standing) for scope in scopes).intersect(self._limit(type, permission))
+
     def grounds(self, type: str, permission: Permission) -> tuple[Ground, ...]:
         """Every scope and rule that was looked at for this boundary."""
         return self._judged(type, permission)[1]
