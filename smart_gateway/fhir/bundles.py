@@ -1,4 +1,4 @@
-"""Reading searchset Bundles, and the resources that resources carry."""
+"""Reading searchsets and histories, and the resources that resources carry."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class _Link(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class FoundEntry(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "fullUrl"}):
-    """One entry as it came; ``resource`` may be missing only before ``read_searchset`` has looked."""
+    """One entry as it came; ``resource`` is empty where there is none: in a deletion of a history, never in a searchset."""
 
     full_url: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     resource: Members = msgspec.field(default_factory=dict)
     search: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    request: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    response: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Bundle(msgspec.Struct, gc=False, omit_defaults=True, rename={"resource_type": "resourceType"}):
@@ -56,7 +58,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Searchset:
-    """A searchset as the upstream sent it, nothing in it judged.
+    """A searchset or a history as the upstream sent it, nothing in it judged.
 
     ``bodies`` are the resources of ``entries``, each a value that encodes to the bytes that came. ``total``, ``id`` and ``meta`` are raw
     JSON; ``links`` are (relation, URL).
@@ -72,10 +74,22 @@ class Searchset:
 
 def read_searchset(data: bytes) -> Searchset:
     """Raises JsonError for broken JSON and doubled keys, ValueError for what is not a searchset whose entries all hold a resource."""
+    found = _read(data, "searchset")
+    if not all(entry.resource for entry in found.entries):
+        raise ValueError("an entry without a resource")
+    return found
+
+
+def read_history(data: bytes) -> Searchset:
+    """A history, read as a searchset is. Raises JsonError, and ValueError for what is not a history."""
+    return _read(data, "history")
+
+
+def _read(data: bytes, type: str) -> Searchset:
     bundle: _Bundle = decode(_bundle, data)
     entries = bundle.entry or []
-    if bundle.resource_type != "Bundle" or bundle.type != "searchset" or not all(entry.resource for entry in entries):
-        raise ValueError("not a Bundle of type searchset with a resource in each entry")
+    if bundle.resource_type != "Bundle" or bundle.type != type:
+        raise ValueError(f"not a Bundle of type {type}")
     bodies: Sequence[Members | msgspec.Raw] = [entry.resource for entry in entries]
     if _encode(bundle) != data:
         parse_json(data)
@@ -94,6 +108,11 @@ def carried(type: str, members: Members) -> Iterator[Mapping[str, Any]]:
         yield from _inside({name: parse_json(bytes(raw)) for name, raw in members.items()})
     elif "contained" in members:
         yield from _inside({"contained": parse_json(bytes(members["contained"]))}, type)
+
+
+def standing(resource: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The same of a resource that was decoded."""
+    return _inside(resource)
 
 
 def _inside(resource: Mapping[str, Any], type: str | None = None) -> Iterator[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from smart_gateway.errors import NotSupported, RequestError
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.bodies import denials_of_carried, denials_of_searches
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.plan import (
     AnswerRule,
@@ -89,7 +90,9 @@ def plan_delete(request: FhirRequest, access: Access) -> Decision:
 def refuse_body(resource: Mapping[str, Any], check: BodyCheck, access: Access, grounds: tuple[Ground, ...] = ()) -> Deny | None:
     """The refusal of a body that does not lie inside by the rule for writes, one cause for each element; None where it does."""
     objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
-    return Deny(403, tuple(Denial("outside-boundary", text) for text in objections), grounds=grounds) if objections else None
+    outside = tuple([Denial("outside-boundary", text) for text in objections])
+    causes = (*outside, *denials_of_searches(resource, check.type, access), *denials_of_carried(resource, check, access))
+    return Deny(403, causes, grounds=grounds) if causes else None
 
 
 def _free_of_ids(boundary: Boundary, type: str) -> Boundary:
