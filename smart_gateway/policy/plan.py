@@ -15,6 +15,7 @@ from smart_gateway.errors import RequestError
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.exports import ExportRule
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.operation_checks import OperationCheck
 from smart_gateway.request.model import BatchEntry
 from smart_gateway.scopes.permissions import Permission
 
@@ -24,13 +25,15 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_.\-~$/]+")  # what quoting would leave as 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """The request to send, relative to the upstream base: ``path`` segments and decoded ``query`` pairs (or, for a POST
-    ``_search``, the form). ``headers`` are those that the plan itself sets (``If-Match``, ``Prefer``, ``Accept``)."""
+    ``_search``, the form). ``headers`` are those that the plan itself sets (``If-Match``, ``Prefer``, ``Accept``); ``content`` a JSON
+    body that was written from what was parsed."""
 
     method: str
     path: tuple[str, ...]
     query: tuple[tuple[str, str], ...] = ()
     form: tuple[tuple[str, str], ...] | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    content: bytes | None = None
 
     @property
     def target(self) -> str:
@@ -49,6 +52,7 @@ class StoredCheck:
     ``if_match`` is the client's own If-Match to be compared with the stored version. ``create_allowed``: an absent resource
     may be created by this PUT (``If-None-Match: *`` is then sent), else it is a 404. ``for_write``: the rule for writes holds, and the
     request carries the version that was judged; else the resource must only be one that may be read (operations on an instance).
+    ``only_new``: the client's own ``If-None-Match: *``, which a stored resource does not satisfy.
     """
 
     type: str
@@ -57,6 +61,7 @@ class StoredCheck:
     if_match: str | None = None
     create_allowed: bool = False
     for_write: bool = True
+    only_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +241,15 @@ class CheckBatch:
 
 @dataclass(frozen=True, slots=True)
 class AnswerToWrite:
-    """The answer to a write: status, Location and ETag; the body only where ``boundary`` (permission ``r``) admits it."""
+    """The answer to a write: status, Location and ETag; the body only where ``boundary`` (permission ``r``) admits it.
+
+    ``found`` is set for a create with ``If-None-Exist``: what it found instead of creating (status 200) must lie in this boundary.
+    """
 
     type: str
     boundary: Boundary
     id: str | None = None
+    found: Boundary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +288,7 @@ AnswerRule = (
     | ProtectedResource
     | EmptySearchset
     | ExportRule
+    | OperationCheck
 )
 
 
@@ -325,15 +335,18 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The interaction is refused with ``status`` (403, 404 or 501; broken requests raise RequestError instead).
+    """The interaction is refused with ``status`` (403, 404 or 501; broken requests raise RequestError instead, but for a transaction
+    whose entries are broken: 400).
 
-    ``missing`` is what would help, empty when nothing would (then no hint is given: ``hint`` is false).
+    ``missing`` is what would help, empty when nothing would (then no hint is given: ``hint`` is false). ``entries`` are those of a
+    refused transaction.
     """
 
     status: int
     causes: tuple[Denial, ...]
     missing: tuple[Missing, ...] = ()
     grounds: tuple[Ground, ...] = field(default=())
+    entries: tuple[EntryDecision, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def hint(self) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smart_gateway.errors import NotSupported
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.request.batch import read_batch
 from smart_gateway.request.body import read_form
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest
+from smart_gateway.request.operations import read_operation
 from smart_gateway.request.parsing import RequestParser
 
 
@@ -34,6 +34,6 @@ def complete(request: FhirRequest, body: bytes, parser: RequestParser, limits: L
         case Interaction.BATCH:
             return read_batch(request, body, parser, limits, lambda entry, posted: complete(entry, posted, parser, limits))
         case Interaction.OPERATION:
-            raise NotSupported("This interaction is not supported by this version of the gateway.")
+            return read_operation(request, body, limits)
         case _:
             return request
