@@ -20,7 +20,8 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
 from smart_gateway.policy.explanation import explain_decision, explain_error
 from smart_gateway.policy.model import Policy, default_additions
-from smart_gateway.policy.plan import BodyCheck, Decision, Denial, Deny, Permit
+from smart_gateway.policy.patching import foresee_patch
+from smart_gateway.policy.plan import Decision, Denial, Deny, PatchCheck, Permit
 from smart_gateway.policy.writing import refuse_body
 from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_resource
@@ -28,6 +29,7 @@ from smart_gateway.request.completing import complete, is_complete
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.request.parsing import RequestParser
+from smart_gateway.request.patch import read_patch
 from smart_gateway.scopes.reading import read_scopes
 
 _BASES = Bases("http://localhost/fhir", "http://localhost/fhir")
@@ -110,8 +112,10 @@ def _decide(
 def _judge_body(decision: Decision, request: FhirRequest, body: bytes | None, access: Access, limits: Limits) -> Decision:
     """A body that was given is judged as the gateway would judge it; one that was not counts as to be checked."""
     check = decision.plan.body if isinstance(decision, Permit) else None
-    if body is None or not isinstance(check, BodyCheck):
+    if body is None or check is None:
         return decision
+    if isinstance(check, PatchCheck):
+        return foresee_patch(read_patch(body, request.content_type, limits), check, request, access) or decision
     resource = read_resource(body, check, request.content_type, limits)
     return refuse_body(resource, check, access, decision.grounds) or decision
 

@@ -9,6 +9,8 @@ FHIR_JSON = "application/fhir+json"
 FHIR_XML = "application/fhir+xml"
 FHIR_TURTLE = "application/fhir+turtle"
 FORM = "application/x-www-form-urlencoded"
+JSON_PATCH = "application/json-patch+json"  # RFC 6902
+XML_PATCH = "application/xml-patch+xml"  # RFC 7351
 
 # By media: the type to ask the upstream for.
 ACCEPT = {"json": FHIR_JSON, "xml": FHIR_XML, "turtle": FHIR_TURTLE}

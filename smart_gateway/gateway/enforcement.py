@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from smart_gateway.errors import SmartGatewayError, TokenMissing
+from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.gateway.accesses import Accesses
 from smart_gateway.gateway.cors import preflight
 from smart_gateway.gateway.exchange import Exchange
@@ -26,6 +27,7 @@ from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_resource
 from smart_gateway.request.completing import body_limits, complete, is_complete
 from smart_gateway.request.model import FhirRequest
+from smart_gateway.request.patch import read_patch
 from smart_gateway.tokens.bearer import bearer_token
 
 _ANONYMOUS = Principal("", anonymous=True)
@@ -134,6 +136,9 @@ class _Posted:
         body = await self._incoming.read()
         return read_resource(body, check, self._request.content_type, self._limits), body
 
+    async def patch(self) -> JsonPatch:
+        return read_patch(await self._incoming.read(), self._request.content_type, self._limits)
+
     def unread(self) -> IncomingBody:
-        self._incoming.require_plain()
+        self._incoming.require_known_encoding()
         return self._incoming

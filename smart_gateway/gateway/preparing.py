@@ -11,18 +11,21 @@ from typing import Any, Protocol
 
 from smart_gateway.answers.links import open_page
 from smart_gateway.errors import NotSupported
-from smart_gateway.fhir.media import FHIR_JSON
+from smart_gateway.fhir.json_patch import JsonPatch
+from smart_gateway.fhir.media import FHIR_JSON, JSON_PATCH
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.stored import check_stored
 from smart_gateway.gateway.subrequest import Inner
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.paging import plan_opened
+from smart_gateway.policy.patching import judge_patch
 from smart_gateway.policy.plan import AnswerRule, BodyCheck, Deny, OpenPage, PatchCheck, Plan, UpstreamRequest
 from smart_gateway.policy.writing import refuse_body
 from smart_gateway.request.model import FhirRequest
 
 _FHIR_JSON = FHIR_JSON.encode()
+_JSON_PATCH = JSON_PATCH.encode()
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -31,6 +34,10 @@ class Body(Protocol):
 
     async def resource(self, check: BodyCheck) -> tuple[Mapping[str, Any], bytes]:
         """The resource to be judged and the bytes to be sent. Raises RequestError for what is not what ``check`` says."""
+        ...
+
+    async def patch(self) -> JsonPatch:
+        """The patch to be judged. Raises RequestError for what is no JSON Patch."""
         ...
 
     def unread(self) -> IncomingBody:
@@ -77,7 +84,7 @@ class Preparation:
             return Prepared(plan.answer, None)
         if stored is not None:
             upstream = replace(upstream, headers=(*upstream.headers, stored.condition))
-        outgoing = await self._outgoing(upstream, plan, body)
+        outgoing = await self._outgoing(request, upstream, plan, stored.resource if stored is not None else None, body)
         return outgoing if isinstance(outgoing, Deny) else Prepared(plan.answer, outgoing)
 
     def _opened(self, request: FhirRequest, plan: Plan) -> Plan:
@@ -86,7 +93,9 @@ class Preparation:
             return plan
         return plan_opened(open_page(request.page, request.type, self._access, self._snapshot.sealer, self._snapshot.clock()), self._access)
 
-    async def _outgoing(self, upstream: UpstreamRequest, plan: Plan, body: Body) -> Outgoing | Deny:
+    async def _outgoing(
+        self, request: FhirRequest, upstream: UpstreamRequest, plan: Plan, stored: Mapping[str, Any] | None, body: Body
+    ) -> Outgoing | Deny:
         """What goes upstream, its body judged; a body that nobody needs to judge is passed on as it comes."""
         if upstream.method not in _WITH_BODY or upstream.form is not None:
             return Outgoing(upstream)
@@ -94,8 +103,10 @@ class Preparation:
             case None:
                 unread = body.unread()
                 return Outgoing(upstream, unread, unread.raw_type())
-            case PatchCheck():
-                raise NotSupported("Patches are not supported by this version.")
+            case PatchCheck() as check:
+                patch = await body.patch()
+                refused = judge_patch(patch, stored, check, request, self._access, self._snapshot.limits)
+                return refused or Outgoing(upstream, patch.text, _JSON_PATCH)
             case BodyCheck() as check:
                 resource, sent = await body.resource(check)
                 return refuse_body(resource, check, self._access) or Outgoing(upstream, sent)

@@ -30,7 +30,7 @@ async def pass_unjudged(exchange: Exchange, inner: Inner) -> None:
             await inner.pass_on(upstream, headers, exchange.read, passage)
             passage.finish()
             return
-        body.require_plain()
+        body.require_known_encoding()
         if body.declared_length is not None:
             headers = (*headers, (b"content-length", str(body.declared_length).encode()))
         await inner.stream(upstream, headers, body.receive, passage)
