@@ -18,6 +18,7 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
+from smart_gateway.policy.batch import judge_bodies
 from smart_gateway.policy.explanation import explain_decision, explain_error
 from smart_gateway.policy.model import Policy, default_additions
 from smart_gateway.policy.patching import foresee_patch
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patient", help="the launch patient's id")
     parser.add_argument("--fhir-user", help="Type/id")
     parser.add_argument("--client", help="the client_id")
-    parser.add_argument("--body", type=Path, help="the request's body: a resource, or the form of a POST _search")
+    parser.add_argument("--body", type=Path, help="the request's body: a resource, a batch, or the form of a POST _search")
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="a further request header; may be repeated")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -111,6 +112,8 @@ def _decide(
 
 def _judge_body(decision: Decision, request: FhirRequest, body: bytes | None, access: Access, limits: Limits) -> Decision:
     """A body that was given is judged as the gateway would judge it; one that was not counts as to be checked."""
+    if request.batch is not None:
+        return judge_bodies(decision, request.batch, access)
     check = decision.plan.body if isinstance(decision, Permit) else None
     if body is None or check is None:
         return decision

@@ -40,6 +40,7 @@ from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import ResourceScope
 
 _NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
+_NO_SCOPE = Denial("insufficient-scope", "The token grants no permission on any type.")
 _NO_OPERATION = Denial("operation-not-opened", "No policy opens this operation.")
 _ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
 
@@ -57,6 +58,8 @@ def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
         return None
     if access.client is None and not access.principal.anonymous:
         return Deny(403, (_NO_CLIENT,))
+    if request.interaction is Interaction.BATCH:
+        return None if _may_anything(access) else Deny(403, (_NO_SCOPE,))
     if request.interaction is Interaction.OPERATION:
         return Deny(403, (_NO_OPERATION,))
     permission = REQUIRED.get(request.interaction)
@@ -79,6 +82,12 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
     if request.preferences.respond_async and _is_bounded(request, access):
         return Deny(403, (_ASYNC,))
     return _PLANNERS[request.interaction](request, access)
+
+
+def _may_anything(access: Access) -> bool:
+    """Whether the token grants any permission on any type: who has none has no batch read."""
+    types = access.policy.vocabulary.types
+    return bool(access.scopes) and any(not access.boundary(type, permission).is_nothing for type in types for permission in Permission)
 
 
 def _may_open(request: FhirRequest, access: Access) -> bool:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.plan import Decision, Deny, UpstreamRequest
+from smart_gateway.policy.plan import CheckBatch, Decision, Deny, EntryDecision, UpstreamRequest
 from smart_gateway.request.model import FhirRequest
 
 
 def explain_decision(request: FhirRequest, decision: Decision) -> dict[str, Any]:
-    """One object: the decision, why, what would be sent upstream and what would be checked."""
+    """One object: the decision, why, what would be sent upstream and what would be checked; of a batch the same for its ``entries``."""
     shown = _head(request)
     shown["grounds"] = [_ground(ground) for ground in decision.grounds]
     if isinstance(decision, Deny):
         first = decision.causes[0]
         scopes = [missing.scope for missing in decision.missing]
         shown |= {"decision": "deny", "status": decision.status, "code": first.code, "reasons": [cause.text for cause in decision.causes]}
-        return shown | {"upstream": [], "checks": [], "required_scopes": scopes, "hint": decision.hint}
+        shown |= {"upstream": [], "checks": [], "required_scopes": scopes, "hint": decision.hint}
+        return shown | (_entries(decision.entries) if decision.entries else {})
     plan = decision.plan
     upstream = [_upstream(plan.upstream)] if plan.upstream is not None else []
     shown |= {"decision": "permit", "status": None, "code": None, "reasons": []}
-    return shown | {"upstream": upstream, "checks": list(plan.checks), "required_scopes": [], "hint": False}
+    shown |= {"upstream": upstream, "checks": list(plan.checks), "required_scopes": [], "hint": False}
+    return shown | (_entries(plan.answer.entries) if isinstance(plan.answer, CheckBatch) else {})
 
 
 def explain_error(request: FhirRequest | None, error: RequestError) -> dict[str, Any]:
@@ -31,6 +34,18 @@ def explain_error(request: FhirRequest | None, error: RequestError) -> dict[str,
     shown = _head(request)
     shown |= {"grounds": [], "decision": "deny", "status": error.status, "code": error.reason, "reasons": [error.text]}
     return shown | {"upstream": [], "checks": [], "required_scopes": [], "hint": False}
+
+
+def _entries(entries: Iterable[EntryDecision]) -> dict[str, Any]:
+    return {"entries": [_entry(held.entry.request, held.decision) for held in entries]}
+
+
+def _entry(request: FhirRequest | RequestError, decision: Decision | RequestError) -> dict[str, Any]:
+    known = request if isinstance(request, FhirRequest) else None
+    if isinstance(decision, RequestError) or known is None:
+        assert isinstance(decision, RequestError)  # what cannot be parsed is decided so
+        return explain_error(known, decision)
+    return explain_decision(known, decision)
 
 
 def _head(request: FhirRequest | None) -> dict[str, Any]:
