@@ -1,6 +1,6 @@
 """Filters as predicates: one search-parameter constraint, compiled once, asked of many resources.
 
-``:not`` follows FHIR: it holds where the element is absent, so a scope with it admits resources that lack the element.
+``:not`` and ``:not-in`` follow FHIR: they hold where the element is absent, so a scope with one admits resources that lack the element.
 """
 
 from __future__ import annotations
@@ -14,14 +14,24 @@ from smart_gateway.boundary.numbers import number_test, quantity_test
 from smart_gateway.boundary.references import reference_test
 from smart_gateway.boundary.shapes import has_value, is_well_shaped
 from smart_gateway.boundary.strings import string_test
-from smart_gateway.boundary.tokens import identifier_test, text_test, token_test, typed_identifier_test
+from smart_gateway.boundary.tokens import identifier_test, member_test, text_test, token_test, typed_identifier_test
 from smart_gateway.boundary.uris import uri_test
 from smart_gateway.fhir.elements import elements
 from smart_gateway.fhir.references import Bases
-from smart_gateway.fhir.search_values import component_parameter, is_type, read_reference, split_at, split_values, undecidable, unescape
+from smart_gateway.fhir.search_values import (
+    component_parameter,
+    is_type,
+    names_value_sets,
+    read_reference,
+    split_at,
+    split_values,
+    undecidable,
+    unescape,
+)
 from smart_gateway.fhir.search_values_dates import parse_date
 from smart_gateway.fhir.search_values_numbers import parse_number, parse_quantity
 from smart_gateway.fhir.search_values_tokens import parse_token, parse_typed_identifier
+from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
 
 __all__ = ["Predicate", "compile_filter", "satisfies", "split_values", "undecidable"]
@@ -34,16 +44,22 @@ def satisfies(resource: Mapping[str, Any], parameter: SearchParameter, modifier:
     return compile_filter(parameter, modifier, values, bases)(resource)
 
 
-def compile_filter(parameter: SearchParameter, modifier: str | None, values: tuple[str, ...], bases: Bases) -> Predicate:
+def compile_filter(
+    parameter: SearchParameter, modifier: str | None, values: tuple[str, ...], bases: Bases, value_sets: ValueSets = NO_VALUE_SETS
+) -> Predicate:
     """The predicate of one filter; ``values`` are FHIR-escaped alternatives."""
-    if undecidable(parameter, modifier, values) is not None:
+    if undecidable(parameter, modifier, values, value_sets) is not None:
         return _never
     if modifier == "missing":
         return _presence(parameter, frozenset(values))
     if parameter.kind is ParameterKind.COMPOSITE:
         return _composite(parameter, values, bases)
-    test, paths = _test(parameter, modifier, values, bases), parameter.paths
-    if modifier == "not":
+    if names_value_sets(parameter, modifier):
+        test = member_test(value_sets.together(map(unescape, values)) or ())
+    else:
+        test = _test(parameter, modifier, values, bases)
+    paths = parameter.paths
+    if modifier in {"not", "not-in"}:
         return lambda resource: is_well_shaped(resource, paths) and any_of(map(test, elements(resource, paths))) is False
     return lambda resource: any(test(element) for element in elements(resource, paths))
 

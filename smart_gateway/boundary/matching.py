@@ -14,6 +14,7 @@ from smart_gateway.boundary.verdict import INSIDE, OUTSIDE, Depends, Inside, Out
 from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.elements import top_members
 from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import SearchParameter, Vocabulary
 
 __all__ = ["INSIDE", "OUTSIDE", "Depends", "Inside", "Matcher", "Outside", "Verdict"]
@@ -26,12 +27,13 @@ _Judge = Callable[[Mapping[str, Any]], Verdict]
 class Matcher:
     """Matches resources of one release against boundaries. Immutable but for its caches; safe to share between threads."""
 
-    __slots__ = ("_bases", "_filter", "_judge", "_last", "_rules", "_vocabulary", "_writing")
+    __slots__ = ("_bases", "_filter", "_judge", "_last", "_rules", "_value_sets", "_vocabulary", "_writing")
 
-    def __init__(self, vocabulary: Vocabulary, rules: CompartmentRules, bases: Bases) -> None:
+    def __init__(self, vocabulary: Vocabulary, rules: CompartmentRules, bases: Bases, value_sets: ValueSets = NO_VALUE_SETS) -> None:
         self._vocabulary = vocabulary
         self._rules = rules
         self._bases = bases
+        self._value_sets = value_sets
         self._judge = lru_cache(_KEPT)(self._compile)
         self._filter = lru_cache(_KEPT)(self._compile_filter)
         self._last: tuple[Boundary, str, _Judge] | None = None
@@ -127,7 +129,7 @@ class Matcher:
         parameter: SearchParameter | None = self._vocabulary.parameter(type, filter.parameter)
         if parameter is None:
             return lambda _resource: False
-        return compile_filter(parameter, filter.modifier, filter.values, self._bases)
+        return compile_filter(parameter, filter.modifier, filter.values, self._bases, self._value_sets)
 
 
 def _better(a: Verdict, b: Verdict) -> Verdict:

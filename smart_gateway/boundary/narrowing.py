@@ -12,6 +12,8 @@ from itertools import product
 from smart_gateway.boundary import dependent
 from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region
 from smart_gateway.fhir.compartments import CompartmentRules
+from smart_gateway.fhir.search_values import escape, names_value_sets, unescape
+from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 
 Supports = Callable[[str, str], bool]  # (type, code): can the upstream be asked by it?
@@ -19,6 +21,7 @@ Supports = Callable[[str, str], bool]  # (type, code): can the upstream be asked
 # Kinds that servers compare as our matcher does. Dates, numbers, quantities and strings are widened by each server in its own way,
 # and so is what a modifier means: the query may then return what the check takes out again.
 _EXACT_KINDS = frozenset({ParameterKind.TOKEN, ParameterKind.REFERENCE, ParameterKind.URI})
+_MOST_CODES = 50  # of a value set, said one by one: beyond that, servers refuse the URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Narrower:
     vocabulary: Vocabulary
     rules: CompartmentRules
     supports: Supports
+    value_sets: ValueSets = NO_VALUE_SETS
 
     def narrow(self, boundary: Boundary, type: str) -> Narrowing:
         """The parameters that all regions of ``boundary`` share, and an OR where they differ in one parameter's values only."""
@@ -59,19 +63,17 @@ class Narrower:
 
     def compartment_ways(self, compartment: Compartment, type: str, *, preferred: bool = False) -> tuple[Narrowing, ...]:
         """Each way to ask for the members of ``compartment``, or the ``preferred`` one; none where the upstream has no parameter for it."""
-        if preferred:
-            code = self.compartment_parameter(compartment.type, type)
-            codes = (code,) if code is not None else ()
-        else:
-            codes = self._inclusion(compartment.type, type)
+        first = self.compartment_parameter(compartment.type, type)
+        if first is None:
+            return ()
+        codes = (first,) if preferred else self._inclusion(compartment.type, type, first)
         asked = [Filter(code, None, _owners(compartment, code)) for code in codes]
         return tuple(Narrowing(((f.key, ",".join(f.values)),), True, tuple(asked[:place])) for place, f in enumerate(asked))
 
-    def _inclusion(self, compartment: str, type: str) -> tuple[str, ...]:
+    def _inclusion(self, compartment: str, type: str, preferred: str) -> tuple[str, ...]:
         """Every inclusion parameter that the upstream has; ``patient`` for one that it does not have, where that reads the same element."""
-        preferred = self.compartment_parameter(compartment, type)
-        if preferred is None or compartment == type:
-            return (preferred,) if preferred is not None else ()
+        if compartment == type:
+            return (preferred,)
         codes = tuple(code for code in self.rules.inclusion(compartment, type) if self._names(compartment, type, code))
         had = tuple(code for code in codes if self.supports(type, code))
         return had if preferred in had or had == codes else (preferred, *had)
@@ -138,8 +140,18 @@ class Narrower:
         if not self.supports(type, condition.parameter):
             return None, False
         parameter = self.vocabulary.parameter(type, condition.parameter)
+        if parameter is not None and names_value_sets(parameter, condition.modifier):
+            return self._value_sets(condition), False
         exact = parameter is not None and parameter.kind in _EXACT_KINDS and condition.modifier is None
         return (condition.key, ",".join(condition.values)), exact
+
+    def _value_sets(self, condition: Filter) -> tuple[str, str] | None:
+        """The codes themselves where they are few: any server takes them. Else the name of the sets, to a server that has them."""
+        canonicals = [unescape(value) for value in condition.values]
+        codes = self.value_sets.together(canonicals) or ()
+        if condition.modifier == "in" and 0 < len(codes) <= _MOST_CODES:
+            return condition.parameter, ",".join(sorted(f"{escape(system)}|{escape(code)}" for system, code in codes))
+        return (condition.key, ",".join(condition.values)) if self.value_sets.at_upstream.issuperset(canonicals) else None
 
 
 def _owners(compartment: Compartment, code: str) -> tuple[str, ...]:

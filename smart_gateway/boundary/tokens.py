@@ -12,6 +12,7 @@ from smart_gateway.boundary.certainty import Test, any_of
 from smart_gateway.boundary.strings import normalised, starts_with
 from smart_gateway.fhir.elements import Element
 from smart_gateway.fhir.search_values_tokens import TokenValue, TypedIdentifier
+from smart_gateway.fhir.value_sets import Code
 
 _PLAIN = frozenset({"code", "string", "id", "uri", "canonical", "url", "oid", "uuid", "markdown"})
 
@@ -43,10 +44,41 @@ class TokenSet:
         return None if self._systems or code.casefold() in self._folded_codes else False
 
 
+class _Members:
+    """The codes of value sets. A coding without a system whose code is one of them is uncertain, and so is a plain code."""
+
+    __slots__ = ("_folded", "_folded_codes", "_pairs")
+
+    def __init__(self, codes: Iterable[Code]) -> None:
+        self._pairs = frozenset(codes)
+        self._folded = frozenset((system, code.casefold()) for system, code in self._pairs)
+        self._folded_codes = frozenset(code for _, code in self._folded)
+
+    def holds(self, system: str, code: str) -> bool | None:
+        if (system, code) in self._pairs:
+            return True
+        if not system:
+            return self.holds_plain(code)
+        return None if (system, code.casefold()) in self._folded else False
+
+    def holds_plain(self, code: str) -> bool | None:
+        return None if code.casefold() in self._folded_codes else False
+
+
+_Wanted = TokenSet | _Members
+
+
 def token_test(values: Iterable[TokenValue]) -> Test:
     """The test of a token parameter without modifier; ``:not`` uses its certain False."""
-    wanted = TokenSet(values)
+    return _coded_test(TokenSet(values))
 
+
+def member_test(codes: Iterable[Code]) -> Test:
+    """The test of ``:in``: a coding among ``codes``; ``:not-in`` uses its certain False."""
+    return _coded_test(_Members(codes))
+
+
+def _coded_test(wanted: _Wanted) -> Test:
     def test(element: Element) -> bool | None:
         value = element.value
         if element.type in _PLAIN:
@@ -97,11 +129,11 @@ def _hashable(coding: dict[str, Any], value: Any) -> bool:
     return all(isinstance(part, str) for part in (coding.get("system"), coding.get("code"), value))
 
 
-def _boolean(value: Any, wanted: TokenSet) -> bool | None:
+def _boolean(value: Any, wanted: _Wanted) -> bool | None:
     return wanted.holds_plain("true" if value else "false") if isinstance(value, bool) else None
 
 
-def _pair(value: Any, member: str, wanted: TokenSet) -> bool | None:
+def _pair(value: Any, member: str, wanted: _Wanted) -> bool | None:
     """A dict with a system and ``member``. Without the member it holds no code, hence does not match."""
     if not isinstance(value, dict):
         return None
@@ -111,26 +143,26 @@ def _pair(value: Any, member: str, wanted: TokenSet) -> bool | None:
     return wanted.holds(system, code) if isinstance(system, str) and isinstance(code, str) else None
 
 
-def _coding(value: Any, wanted: TokenSet) -> bool | None:
+def _coding(value: Any, wanted: _Wanted) -> bool | None:
     return _pair(value, "code", wanted)
 
 
-def _identifier(value: Any, wanted: TokenSet) -> bool | None:
+def _identifier(value: Any, wanted: _Wanted) -> bool | None:
     return _pair(value, "value", wanted)
 
 
-def _concept(value: Any, wanted: TokenSet) -> bool | None:
+def _concept(value: Any, wanted: _Wanted) -> bool | None:
     codings = _codings(value)
     return None if codings is None else any_of(_pair(coding, "code", wanted) for coding in codings)
 
 
-def _codeable_reference(value: Any, wanted: TokenSet) -> bool | None:
+def _codeable_reference(value: Any, wanted: _Wanted) -> bool | None:
     if not isinstance(value, dict):
         return None
     return _concept(value["concept"], wanted) if "concept" in value else False
 
 
-def _contact(value: Any, wanted: TokenSet) -> bool | None:
+def _contact(value: Any, wanted: _Wanted) -> bool | None:
     """Servers may ignore punctuation in contact points: a near miss is uncertain."""
     text = _member(value, "value")
     if not isinstance(text, str):
@@ -140,7 +172,7 @@ def _contact(value: Any, wanted: TokenSet) -> bool | None:
     return exact if exact is not False or bare == text else None
 
 
-_CODED: dict[str, Callable[[Any, TokenSet], bool | None]] = {
+_CODED: dict[str, Callable[[Any, _Wanted], bool | None]] = {
     "Coding": _coding,
     "CodeableConcept": _concept,
     "CodeableReference": _codeable_reference,

@@ -13,6 +13,7 @@ from smart_gateway.fhir.search_values_numbers import parse_number, parse_quantit
 from smart_gateway.fhir.search_values_references import ReferenceValue, parse_reference_value
 from smart_gateway.fhir.search_values_syntax import ValueSyntaxError, escape, split_at, split_values, unescape
 from smart_gateway.fhir.search_values_tokens import parse_token, parse_typed_identifier
+from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import Component, ParameterKind, SearchParameter
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "component_parameter",
     "escape",
     "is_type",
+    "names_value_sets",
     "read_reference",
     "split_at",
     "split_values",
@@ -28,13 +30,20 @@ __all__ = [
 ]
 
 _MODIFIERS: Mapping[ParameterKind, frozenset[str]] = {
-    ParameterKind.TOKEN: frozenset({"not", "text", "of-type"}),
+    ParameterKind.TOKEN: frozenset({"not", "text", "of-type", "in", "not-in"}),
     ParameterKind.REFERENCE: frozenset({"identifier"}),  # and a type
     ParameterKind.STRING: frozenset({"exact", "contains"}),
     ParameterKind.URI: frozenset({"above", "below"}),
 }
 _CODED = frozenset({"Coding", "CodeableConcept", "CodeableReference", "Identifier"})
-_NEEDS_TYPE = {"text": _CODED, "of-type": frozenset({"Identifier"}), "identifier": frozenset({"Reference", "CodeableReference"})}
+_CONCEPTS = frozenset({"Coding", "CodeableConcept", "CodeableReference"})
+_NEEDS_TYPE = {
+    "text": _CODED,
+    "of-type": frozenset({"Identifier"}),
+    "identifier": frozenset({"Reference", "CodeableReference"}),
+    "in": _CONCEPTS,
+    "not-in": _CONCEPTS,
+}
 _Reader = Callable[[SearchParameter, str | None, str], None]
 _TYPE = re.compile(r"[A-Z][A-Za-z]+")
 
@@ -44,12 +53,17 @@ def is_type(modifier: str | None) -> bool:
     return modifier is not None and _TYPE.fullmatch(modifier) is not None
 
 
-def undecidable(parameter: SearchParameter, modifier: str | None, values: tuple[str, ...]) -> str | None:
+def undecidable(
+    parameter: SearchParameter, modifier: str | None, values: tuple[str, ...], value_sets: ValueSets = NO_VALUE_SETS
+) -> str | None:
     """Why ``parameter:modifier=values`` cannot be decided in memory, as one sentence; None where it can.
 
-    ``values`` are FHIR-escaped and split at unescaped commas.
+    ``values`` are FHIR-escaped and split at unescaped commas. ``value_sets`` are those whose codes are known.
     """
     reason = _unsupported(parameter, modifier)
+    if reason is None and names_value_sets(parameter, modifier):
+        unknown = [value for value in values if value_sets.together([unescape(value)]) is None]
+        reason = f"The value set {unknown[0]}, which {_key(parameter, modifier)} names, is not known here." if unknown else None
     if reason is not None:
         return reason
     try:
@@ -58,6 +72,11 @@ def undecidable(parameter: SearchParameter, modifier: str | None, values: tuple[
     except ValueSyntaxError as unreadable:
         return f"The value of {_key(parameter, modifier)} cannot be decided: {unreadable}."
     return None if values else f"{_key(parameter, modifier)} has no value."
+
+
+def names_value_sets(parameter: SearchParameter, modifier: str | None) -> bool:
+    """Whether the values are canonicals of value sets."""
+    return parameter.kind is ParameterKind.TOKEN and modifier in {"in", "not-in"}
 
 
 def read_reference(parameter: SearchParameter, type: str | None, value: str) -> ReferenceValue:
@@ -115,6 +134,8 @@ def _read(parameter: SearchParameter, modifier: str | None, value: str) -> None:
 def _read_token(parameter: SearchParameter, modifier: str | None, value: str) -> None:
     if modifier == "of-type":
         parse_typed_identifier(value)
+    elif names_value_sets(parameter, modifier):
+        unescape(value)
     elif modifier == "text":
         _read_string(parameter, modifier, value)
     elif parse_token(value).system is not None and _CODED.isdisjoint(path.type for path in parameter.paths):

@@ -79,7 +79,7 @@ def _require_opened(scope: ResourceScope, type: str, permission: Permission, pol
 
 
 def _filters(scope: ResourceScope, type: str, policy: Policy) -> tuple[Filter, ...]:
-    reason = objection_on(scope, type, policy.vocabulary)
+    reason = objection_on(scope, type, policy.vocabulary, policy.value_sets)
     if reason is not None:
         raise _Refused(reason)
     return tuple(_filter(name, text, type, policy) for name, text in scope.params)

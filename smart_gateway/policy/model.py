@@ -12,6 +12,7 @@ from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.releases import Release
+from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.scopes.scope import ResourceScope
 
@@ -85,10 +86,11 @@ class PublicInteraction:
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What the upstream's CapabilityStatement says it searches by: codes by type. ``parameters`` None: not had, the release's
-    tables stand in (semantics 4). ``searches_all``: whether it has the search over all types; None: not known."""
+    tables stand in (semantics 4). ``searches_all``: whether it has the search over all types; None: not known. ``software``: its name."""
 
     parameters: Mapping[str, frozenset[str]] | None = None
     searches_all: bool | None = None
+    software: str | None = None
 
     def names(self, type: str, code: str) -> bool:
         """Whether the upstream itself says that it searches ``type`` by ``code``."""
@@ -120,11 +122,20 @@ class Policy:
     absent_and_forbidden: Literal[404, 403] = 404
     update_as_create: Literal["never", "uuid_only", "always"] = "never"
     compartment_search: Literal["parameter", "compartment", "union"] = "parameter"
+    conditions: Literal["headers", "hapi"] | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
+    value_sets: ValueSets = NO_VALUE_SETS
     rules: CompartmentRules = field(init=False, compare=False, repr=False)
     matcher: Matcher = field(init=False, compare=False, repr=False)
+
+    @property
+    def hapi_conditions(self) -> bool:
+        """Whether the upstream keeps the conditions of a write as HAPI does; without a setting, its CapabilityStatement says what it is."""
+        if self.conditions is not None:
+            return self.conditions == "hapi"
+        return (self.capabilities.software or "").startswith("HAPI FHIR")
 
     def __post_init__(self) -> None:
         rules = CompartmentRules(self.vocabulary, self.compartment_additions)
         object.__setattr__(self, "rules", rules)
-        object.__setattr__(self, "matcher", Matcher(self.vocabulary, rules, self.bases))
+        object.__setattr__(self, "matcher", Matcher(self.vocabulary, rules, self.bases, self.value_sets))

@@ -113,7 +113,12 @@ def _is_union(access: Access) -> bool:
 
 def _narrower(access: Access) -> Narrower:
     policy = access.policy
-    return Narrower(policy.vocabulary, policy.rules, lambda type, code: policy.capabilities.supports(type, code, policy.vocabulary))
+    return Narrower(
+        policy.vocabulary,
+        policy.rules,
+        lambda type, code: policy.capabilities.supports(type, code, policy.vocabulary),
+        policy.value_sets,
+    )
 
 
 def _locations(request: FhirRequest, access: Access) -> tuple[_Location, ...]:
