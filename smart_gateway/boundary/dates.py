@@ -43,6 +43,12 @@ def date_test(values: Iterable[DateValue]) -> Test:
     return test
 
 
+def start_of(element: Element) -> float | None:
+    """When an element begins, in nanoseconds, to order it by; a date alone as if it were in UTC. None where it cannot be read."""
+    ends = _ends(element)
+    return None if ends is None else ends[0].wall - (ends[0].offset or 0)
+
+
 def _satisfies(value: DateValue, low: _Moment, high: _Moment) -> bool | None:
     asked, offset = value.range, value.range.offset
     if offset is None:

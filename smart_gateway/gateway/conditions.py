@@ -1,4 +1,7 @@
-"""Conditional reads: passed on where nothing is checked, else compared here. Spec: semantics 5; RFC 9110 section 13."""
+"""Headers that steer the answer; conditional reads: passed on where nothing is checked, else compared here.
+
+Spec: semantics 5; RFC 9110 section 13.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,12 @@ def to_upstream(request: FhirRequest) -> Headers:
     preferences = request.preferences
     given = ((b"if-none-match", preferences.if_none_match), (b"if-modified-since", preferences.if_modified_since))
     return tuple((name, value.encode("ascii")) for name, value in given if value is not None)
+
+
+def wishes(request: FhirRequest) -> Headers:
+    """``Prefer: handling``; ``return`` is the plan's."""
+    handling = request.preferences.prefer_handling
+    return () if handling is None else ((b"prefer", f"handling={handling}".encode("ascii")),)
 
 
 def validators(received: Received) -> Headers:

@@ -13,9 +13,11 @@ from smart_gateway.gateway import conditions, discovery
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.judgement import Judged, Judgement
+from smart_gateway.gateway.paging import judge_onward
 from smart_gateway.gateway.passage import Passage
 from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.gateway.subrequest import Inner, Received
+from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import (
     AnswerRule,
@@ -54,7 +56,9 @@ class Responder:
                 await self._pass(_required(outgoing))
             case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite():
                 await self._judge(rule, _required(outgoing))
-            case CheckUnion() | CheckBatch():
+            case CheckUnion():
+                await self._unite(rule)
+            case CheckBatch():
                 raise NotSupported("This interaction is not supported by this version of the gateway.")
             case OpenPage():
                 raise AssertionError("a page is opened before it is asked for")  # INVARIANT: gateway.preparing
@@ -82,7 +86,7 @@ class Responder:
         if preferences.media == "other":
             raise NotAcceptable("None of the media types asked for is one of FHIR's.")
         asked = conditions.to_upstream(self._request)
-        headers: Headers = ((b"accept", (preferences.accept or FHIR_JSON).encode("ascii")), *asked, *_wishes(self._request))
+        headers: Headers = ((b"accept", (preferences.accept or FHIR_JSON).encode("ascii")), *asked, *conditions.wishes(self._request))
         passage = Passage(self._exchange, conditional=bool(asked))
         if outgoing.body is not None:
             headers = (*headers, (b"content-type", outgoing.content_type))
@@ -97,7 +101,7 @@ class Responder:
 
     async def _collect(self, outgoing: Outgoing) -> Received:
         assert not isinstance(outgoing.body, IncomingBody)  # what is checked was read
-        extra = _wishes(self._request)
+        extra = conditions.wishes(self._request)
         if outgoing.body is not None:
             extra = (*extra, (b"content-type", outgoing.content_type))
         received = await self._inner.collect(outgoing.request, extra, outgoing.body)
@@ -107,7 +111,13 @@ class Responder:
     async def _judge(self, rule: Judged, outgoing: Outgoing) -> None:
         received = await self._collect(outgoing)
         judgement = Judgement(self._request, self._access, self._inner, self._exchange.snapshot)
-        answer = await judgement.judge(rule, outgoing.request, received)
+        answer = await judge_onward(rule, outgoing.request, received, judgement)
+        self._exchange.findings.removed = judgement.removed
+        await self._answer(answer)
+
+    async def _unite(self, rule: CheckUnion) -> None:
+        judgement = Judgement(self._request, self._access, self._inner, self._exchange.snapshot)
+        answer = await answer_union(rule, judgement)
         self._exchange.findings.removed = judgement.removed
         await self._answer(answer)
 
@@ -115,9 +125,3 @@ class Responder:
 def _required(outgoing: Outgoing | None) -> Outgoing:
     assert outgoing is not None  # INVARIANT: only rules that make their own answer come without a request (policy.plan.Plan)
     return outgoing
-
-
-def _wishes(request: FhirRequest) -> Headers:
-    """``Prefer: handling``; ``return`` is the plan's."""
-    handling = request.preferences.prefer_handling
-    return () if handling is None else ((b"prefer", f"handling={handling}".encode("ascii")),)
