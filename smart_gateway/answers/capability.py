@@ -87,6 +87,12 @@ def facts(raw: bytes) -> Capabilities:
             if isinstance(resource.get("type"), str)
         },
         any(found.get("code") == "search-system" for found in _objects(rests[0].get("interaction"))),
+        _name(_object(statement).get("software")),
+        frozenset(
+            resource["type"]
+            for resource in _objects(rests[0].get("resource"))
+            if resource.get("conditionalCreate") is False and isinstance(resource.get("type"), str)
+        ),
     )
 
 
@@ -139,7 +145,9 @@ def _rest(rest: Mapping[str, Any], discovery: Mapping[str, Any] | None) -> dict[
 def _resource(resource: Mapping[str, Any]) -> dict[str, Any]:
     made = {name: resource[name] for name in _RESOURCE_MEMBERS if name in resource}
     made["interaction"] = [found for found in _objects(resource.get("interaction")) if found.get("code") in _SERVED]
-    return made | {"conditionalCreate": False, "conditionalUpdate": False, "conditionalDelete": "not-supported"}
+    # Criteria are asked here, and what they find is written by id; the upstream itself must look for what a create names.
+    conditional = {"conditionalCreate": resource.get("conditionalCreate") is True, "conditionalUpdate": True}
+    return made | conditional | {"conditionalDelete": "single"}
 
 
 def _security(discovery: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -156,6 +164,11 @@ def _capabilities(discovery: Mapping[str, Any]) -> list[str]:
 
 def _parameter_names(holder: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found["name"] for found in _objects(holder.get("searchParam")) if isinstance(found.get("name"), str))
+
+
+def _name(software: Any) -> str | None:
+    name = _object(software).get("name")
+    return name if isinstance(name, str) else None
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -6,14 +6,15 @@ One way for a request of its own and for an entry of a batch: only where the bod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from smart_gateway.answers.links import open_page
-from smart_gateway.errors import NotSupported
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON, JSON_PATCH
+from smart_gateway.gateway.criteria import resolve
 from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.judgement import Judgement
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.stored import check_stored
 from smart_gateway.gateway.subrequest import Inner
@@ -21,7 +22,7 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.paging import plan_opened
 from smart_gateway.policy.patching import judge_patch
 from smart_gateway.policy.plan import AnswerRule, BodyCheck, Deny, OpenPage, PatchCheck, Plan, UpstreamRequest
-from smart_gateway.policy.writing import refuse_body
+from smart_gateway.policy.writing import hold, refuse_body
 from smart_gateway.request.model import FhirRequest
 
 _FHIR_JSON = FHIR_JSON.encode()
@@ -40,8 +41,8 @@ class Body(Protocol):
         """The patch to be judged. Raises RequestError for what is no JSON Patch."""
         ...
 
-    def unread(self) -> IncomingBody:
-        """The body that nobody needs to judge, to be passed on as it comes. Raises RequestError where there is none to pass on."""
+    def unread(self) -> tuple[bytes | IncomingBody, bytes]:
+        """The body that nobody needs to judge, to be passed on as it comes, and its media type. Raises RequestError where there is none."""
         ...
 
 
@@ -74,7 +75,10 @@ class Preparation:
     async def prepare(self, request: FhirRequest, plan: Plan, body: Body) -> Prepared | Deny:
         """Carries out the checks of ``plan`` that come before sending. Raises RequestError, UpstreamError."""
         if plan.criteria is not None:
-            raise NotSupported("Conditional writes are not supported by this version.")
+            resolved = await resolve(request, plan.criteria, body, Judgement(request, self._access, self._inner, self._snapshot))
+            if isinstance(resolved, Deny):
+                return resolved
+            request, plan, body = resolved.request, resolved.plan, resolved.body
         stored = await check_stored(plan.stored, self._access, self._inner) if plan.stored is not None else None
         if isinstance(stored, Deny):
             return stored
@@ -83,7 +87,7 @@ class Preparation:
         if upstream is None:
             return Prepared(plan.answer, None)
         if stored is not None:
-            upstream = replace(upstream, headers=(*upstream.headers, stored.condition))
+            upstream = hold(upstream, stored.condition, self._access.policy)
         outgoing = await self._outgoing(request, upstream, plan, stored.resource if stored is not None else None, body)
         return outgoing if isinstance(outgoing, Deny) else Prepared(plan.answer, outgoing)
 
@@ -101,8 +105,8 @@ class Preparation:
             return Outgoing(upstream)
         match plan.body:
             case None:
-                unread = body.unread()
-                return Outgoing(upstream, unread, unread.raw_type())
+                unread, media = body.unread()
+                return Outgoing(upstream, unread, media)
             case PatchCheck() as check:
                 patch = await body.patch()
                 refused = judge_patch(patch, stored, check, request, self._access, self._snapshot.limits)

@@ -13,10 +13,9 @@ from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import Deny, StoredCheck, UpstreamRequest
+from smart_gateway.policy.writing import Condition
 
 _ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
-
-Condition = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,8 @@ def _judge(check: StoredCheck, access: Access, answer: Received) -> Stored | Den
     resource = _resource(check, access, answer)
     if access.matcher.objections_to_write(check.boundary, resource, check.type):
         return absent(access.policy)
+    if check.only_new:
+        raise PreconditionFailed("There is such a resource, which If-None-Match: * rules out.", expression="http.If-None-Match")
     version = _version(resource, answer)
     if check.if_match not in (None, "*") and _tag(check.if_match) != version:
         raise _precondition_failed()

@@ -5,28 +5,51 @@ from __future__ import annotations
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.confine import Confined, confine_resource
 from smart_gateway.answers.rewriting import public_location
-from smart_gateway.errors import UpstreamError
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.errors import PreconditionFailed, UpstreamError
+from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference, parse_reference
 from smart_gateway.gateway import conditions
 from smart_gateway.gateway.dependencies import settle
 from smart_gateway.gateway.exchange import JSON_TYPE
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import AnswerToWrite, CheckResource
+from smart_gateway.policy.plan import AnswerToWrite, CheckResource, UpstreamRequest
 from smart_gateway.request.model import FhirRequest
 
 _WITH_BODY = frozenset({200, 201})
 
 
 async def answer_to_write(rule: AnswerToWrite, received: Received, request: FhirRequest, access: Access, inner: Inner) -> Answer:
-    """The answer that is left of ``received``, the upstream's answer to a write that was carried out."""
+    """The answer that is left of ``received``, the upstream's answer to a write that was carried out.
+
+    Raises PreconditionFailed and UpstreamError for a create that found something instead, and not what it may.
+    """
     location, written = _location(rule, received, access)
+    if rule.found is not None and received.status == 200:
+        await _require_found(rule.found, written, request, access, inner)
     headers = conditions.validators(received)
     if location is not None:
         headers = (*headers, (b"location", location.encode("ascii")))
     id = rule.id if written is None else written.id
     body = await _readable_body(rule, id, received, request, access, inner)
     return Answer(received.status, headers if body is None else (JSON_TYPE, *headers), body or b"")
+
+
+async def _require_found(boundary: Boundary, found: Reference | None, request: FhirRequest, access: Access, inner: Inner) -> None:
+    """``If-None-Exist`` found a resource: that is told only of one that the criteria, as narrowed, can find."""
+    if request.interaction is not Interaction.CREATE:
+        raise PreconditionFailed("A resource came to match the criteria while the request was carried out: ask again.")
+    if boundary.is_everything:
+        return
+    if found is None:
+        raise UpstreamError("The FHIR server does not say what it found by If-None-Exist.")
+    answer = await inner.collect(UpstreamRequest("GET", (found.type, found.id)))
+    if answer.status == 200:
+        raw, check = answer.require_json(access.policy.vocabulary.release.version), CheckResource(found.type, found.id, boundary)
+        if isinstance(await settle(lambda known: confine_resource(raw, check, access, known), access, inner), Confined):
+            return
+    raise UpstreamError("The FHIR server found by If-None-Exist what the criteria rule out.")
 
 
 def _location(rule: AnswerToWrite, received: Received, access: Access) -> tuple[str | None, Reference | None]:

@@ -10,6 +10,7 @@ from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.across import plan_search_across
 from smart_gateway.policy.batch import plan_batch
+from smart_gateway.policy.conditional import is_conditional, plan_conditional
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.history import plan_history
 from smart_gateway.policy.model import Policy
@@ -67,7 +68,7 @@ def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
         return None
     if request.type is None:
         return _require_somewhere(access, permission)
-    return _require(request, access, request.type, permission)
+    return _require(request, access, request.type, (permission, Permission.SEARCH) if is_conditional(request) else (permission,))
 
 
 def authorize(request: FhirRequest, access: Access) -> Decision:
@@ -81,6 +82,8 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
     assert is_complete(request)
     if request.preferences.respond_async and _is_bounded(request, access):
         return Deny(403, (_ASYNC,))
+    if is_conditional(request):
+        return plan_conditional(request, access)
     return _PLANNERS[request.interaction](request, access)
 
 
@@ -112,18 +115,20 @@ def _require_somewhere(access: Access, permission: Permission) -> Deny | None:
     return Deny(403, (Denial("insufficient-scope", f"The token grants no permission '{permission.letters}' on any type."),))
 
 
-def _require(request: FhirRequest, access: Access, type: str, permission: Permission) -> Deny | None:
-    if not access.boundary(type, permission).is_nothing:
+def _require(request: FhirRequest, access: Access, type: str, permissions: tuple[Permission, ...]) -> Deny | None:
+    lacking = [permission for permission in permissions if access.boundary(type, permission).is_nothing]
+    if not lacking:
         return None
-    grounds = access.grounds(type, permission)
-    text = f"The token grants no permission '{permission.letters}' on {type}."
-    missing = tuple(m for m in missing_scope(request, access, type, permission) if not _denied_still(request, access, m))
-    return Deny(403, (Denial("insufficient-scope", text),), missing, grounds)
+    grounds = tuple(ground for permission in lacking for ground in access.grounds(type, permission))
+    causes = [Denial("insufficient-scope", f"The token grants no permission '{permission.letters}' on {type}.") for permission in lacking]
+    missing = tuple(m for permission in lacking for m in missing_scope(request, access, type, permission))
+    helps = len(missing) == len(lacking) and not _denied_still(request, access, missing)
+    return Deny(403, tuple(causes), missing if helps else (), grounds)
 
 
-def _denied_still(request: FhirRequest, access: Access, missing: Missing) -> bool:
-    """Whether another rule denies the request of a token that has the missing scope. Spec: semantics 10."""
-    richer = access.remembered(("with", missing.scope), lambda: _with(access, missing))
+def _denied_still(request: FhirRequest, access: Access, missing: tuple[Missing, ...]) -> bool:
+    """Whether another rule denies the request of a token that has the missing scopes. Spec: semantics 10."""
+    richer = access.remembered(("with", " ".join(m.scope for m in missing)), lambda: _with(access, missing))
     if not is_complete(request):
         return authorize_types(request, richer) is not None  # its body is not read for a hint
     try:
@@ -132,9 +137,9 @@ def _denied_still(request: FhirRequest, access: Access, missing: Missing) -> boo
         return False  # broken or not supported: that is no rule, and is said when its time comes
 
 
-def _with(access: Access, missing: Missing) -> Access:
+def _with(access: Access, missing: tuple[Missing, ...]) -> Access:
     scopes = access.principal.scopes
-    richer = replace(scopes, resources=(*scopes.resources, *_resource_scopes(missing)))
+    richer = replace(scopes, resources=(*scopes.resources, *(scope for m in missing for scope in _resource_scopes(m))))
     return Access(replace(access.principal, scopes=richer), access.policy)
 
 

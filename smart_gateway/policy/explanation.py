@@ -23,7 +23,8 @@ def explain_decision(request: FhirRequest, decision: Decision) -> dict[str, Any]
         shown |= {"upstream": [], "checks": [], "required_scopes": scopes, "hint": decision.hint}
         return shown | (_entries(decision.entries) if decision.entries else {})
     plan = decision.plan
-    upstream = [_upstream(plan.upstream)] if plan.upstream is not None else []
+    criteria = plan.criteria.search if plan.criteria is not None else None
+    upstream = [_upstream(request) for request in (criteria, plan.upstream) if request is not None]
     shown |= {"decision": "permit", "status": None, "code": None, "reasons": []}
     shown |= {"upstream": upstream, "checks": list(plan.checks), "required_scopes": [], "hint": False}
     return shown | (_entries(plan.answer.entries) if isinstance(plan.answer, CheckBatch) else {})

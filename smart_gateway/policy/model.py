@@ -86,11 +86,13 @@ class PublicInteraction:
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What the upstream's CapabilityStatement says it searches by: codes by type. ``parameters`` None: not had, the release's
-    tables stand in (semantics 4). ``searches_all``: whether it has the search over all types; None: not known. ``software``: its name."""
+    tables stand in (semantics 4). ``searches_all``: whether it has the search over all types; None: not known. ``software``: its name.
+    ``no_conditional_create``: types for which it says that it ignores ``If-None-Exist``."""
 
     parameters: Mapping[str, frozenset[str]] | None = None
     searches_all: bool | None = None
     software: str | None = None
+    no_conditional_create: frozenset[str] = frozenset()
 
     def names(self, type: str, code: str) -> bool:
         """Whether the upstream itself says that it searches ``type`` by ``code``."""

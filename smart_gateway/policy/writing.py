@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from smart_gateway.boundary.model import Boundary
-from smart_gateway.errors import NotSupported, RequestError
+from smart_gateway.errors import RequestError
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.bodies import denials_of_carried, denials_of_searches
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.model import Policy
 from smart_gateway.policy.plan import (
     AnswerRule,
     AnswerToWrite,
@@ -33,13 +35,16 @@ from smart_gateway.scopes.permissions import Permission
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UNKNOWN_ID = Denial("outside-boundary", "The server chooses the id of what is created, and this token is bound to another one.")
 _HARMLESS = frozenset({"_format", "_pretty"})
+_VERSION = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
+_UNBORN = ("If-Match", 'W/"0"')
+
+Condition = tuple[str, str]
+"""A header and its value: ``If-Match`` or ``If-None-Match``."""
 
 
 def plan_create(request: FhirRequest, access: Access) -> Decision:
     """The body must lie inside; the server chooses the id."""
     type = _type(request)
-    if request.preferences.if_none_exist is not None:
-        raise NotSupported("Conditional create is not supported by this version.")
     refuse_parameters(request)
     boundary = _free_of_ids(access.boundary(type, Permission.CREATE), type)
     if boundary.is_nothing:
@@ -65,7 +70,7 @@ def plan_update(request: FhirRequest, access: Access) -> Decision:
     answer = answer_rule(access, type, id)
     plan = Plan(
         answer,
-        UpstreamRequest("PUT", (type, id), headers=(*wished_answer(request, answer), *own_conditions(request, boundary))),
+        _held(UpstreamRequest("PUT", (type, id), headers=wished_answer(request, answer)), request, boundary, access.policy),
         stored=_stored(request, boundary, create_allowed=_may_create(access, id)),
         body=_body(request, boundary, id),
         checks=(*stored_checks(boundary, type, id), *_body_checks(boundary, type)),
@@ -82,7 +87,7 @@ def plan_delete(request: FhirRequest, access: Access) -> Decision:
     if not access.matcher.could_hold(boundary, type, id):
         return absent(access.policy, grounds)
     answer = answer_rule(access, type, id)
-    upstream = UpstreamRequest("DELETE", (type, id), headers=own_conditions(request, boundary))
+    upstream = _held(UpstreamRequest("DELETE", (type, id)), request, boundary, access.policy)
     plan = Plan(answer, upstream, stored=_stored(request, boundary, create_allowed=False), checks=stored_checks(boundary, type, id))
     return Permit(plan, grounds)
 
@@ -112,8 +117,7 @@ def _type(request: FhirRequest) -> str:
 
 
 def _id(request: FhirRequest) -> str:
-    if request.id is None:
-        raise NotSupported("Conditional update and delete are not supported by this version: name the resource by its id.")
+    assert request.id is not None  # INVARIANT: policy.authorize takes what names no id to policy.conditional
     return request.id
 
 
@@ -134,9 +138,14 @@ def _may_create(access: Access, id: str) -> bool:
 def _stored(request: FhirRequest, boundary: Boundary, *, create_allowed: bool) -> StoredCheck | None:
     if boundary.is_everything:
         return None
-    if request.preferences.if_none_match is not None:
-        raise NotSupported("If-None-Match on a write is not supported under a bounded token.")
-    return StoredCheck(_type(request), _id(request), boundary, request.preferences.if_match, create_allowed)
+    unless = request.preferences.if_none_match
+    if unless is not None and (unless != "*" or request.method != "PUT"):
+        raise RequestError(
+            "Of the conditions If-None-Match, a write takes If-None-Match: * on an update, which then only creates.",
+            reason="unsupported-condition",
+            expression="http.If-None-Match",
+        )
+    return StoredCheck(_type(request), _id(request), boundary, request.preferences.if_match, create_allowed, only_new=unless is not None)
 
 
 def _body(request: FhirRequest, boundary: Boundary, id: str | None) -> BodyCheck | None:
@@ -152,6 +161,27 @@ def own_conditions(request: FhirRequest, boundary: Boundary) -> tuple[tuple[str,
         return ()
     given = (("If-Match", request.preferences.if_match), ("If-None-Match", request.preferences.if_none_match))
     return tuple((name, value) for name, value in given if value is not None)
+
+
+def hold(upstream: UpstreamRequest, condition: Condition, policy: Policy) -> UpstreamRequest:
+    """``upstream``, carried out only while ``condition`` holds: nothing changes between check and write.
+
+    HAPI ignores ``If-Match`` on DELETE and ``If-None-Match`` on PUT. There a delete names the version in its path
+    (``DELETE Type/id/_history/3`` deletes the resource, if 3 is the current version), and version 0 is that of what was never stored.
+    """
+    name, value = condition
+    if policy.hapi_conditions and upstream.method == "PUT" and name == "If-None-Match":
+        return replace(upstream, headers=(*upstream.headers, _UNBORN))
+    version = _VERSION.fullmatch(value)
+    if policy.hapi_conditions and upstream.method == "DELETE" and name == "If-Match" and version is not None:
+        upstream = replace(upstream, path=(*upstream.path, "_history", version[1]))
+    return replace(upstream, headers=(*upstream.headers, condition))
+
+
+def _held(upstream: UpstreamRequest, request: FhirRequest, boundary: Boundary, policy: Policy) -> UpstreamRequest:
+    for condition in own_conditions(request, boundary):
+        upstream = hold(upstream, condition, policy)
+    return upstream
 
 
 def answer_rule(access: Access, type: str, id: str | None) -> AnswerRule:

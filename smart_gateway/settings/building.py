@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -13,7 +13,9 @@ from smart_gateway.answers.sealing import Sealer
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
 from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import load_vocabulary
+from smart_gateway.gateway.expansions import Expansions
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.observe.logs import DecisionLog, Sink
 from smart_gateway.policy.model import (
@@ -34,6 +36,7 @@ from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy import ClientSettings, FileSink, PolicySettings, UserSettings
 from smart_gateway.settings.server import BearerAuthorization
+from smart_gateway.settings.value_sets import read_files
 from smart_gateway.tokens.cache import DenyList
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 from smart_gateway.tokens.transport import HttpTransport
@@ -51,6 +54,7 @@ class Built:
     verifier: Verifier
     issuers: tuple[IssuerConfig, ...]
     files: tuple[FileIO, ...] = ()
+    expansions: Expansions = field(default_factory=Expansions)
 
     async def aclose(self, successor: Built | None = None) -> None:
         """Ends key fetches, unless ``successor`` goes on with them, and closes files."""
@@ -99,7 +103,7 @@ def build(
         dry_run=dry_run,
     )
     verifier.deny_list = DenyList(frozenset(settings.revocation.jti), frozenset(settings.revocation.subjects))
-    return Built(snapshot, verifier, issuers, files)
+    return Built(snapshot, verifier, issuers, files, build_expansions(settings))
 
 
 def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, previous: Built | None) -> Verifier:
@@ -128,7 +132,15 @@ def build_policy(settings: Settings) -> Policy:
         absent_and_forbidden=policy.absent_and_forbidden,
         update_as_create=policy.writes.update_as_create,
         compartment_search=settings.upstream.compartment_search,
+        value_sets=ValueSets.of(read_files(settings)),
+        conditions=settings.upstream.conditions,
     )
+
+
+def build_expansions(settings: Settings) -> Expansions:
+    """The value sets of files, and what to ask the FHIR server for. Raises OSError, ValueSetError."""
+    chosen = settings.policy.value_sets
+    return Expansions(read_files(settings), tuple(chosen.from_upstream), chosen.refresh)
 
 
 def build_limits(policy: PolicySettings) -> Limits:

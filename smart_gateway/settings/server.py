@@ -80,6 +80,9 @@ class UpstreamSettings(Section):
     compartment_search: Literal["parameter", "compartment", "union"] = "parameter"
     """How a compartment is searched upstream: by the type's preferred parameter (`patient`), as `Patient/[id]/[type]` where the
     upstream has that, or by each of its parameters side by side (`union`: finds every member on any server)."""
+    conditions: Literal["headers", "hapi"] | None = None
+    """How a write is held to the version that was checked: by `If-Match` and `If-None-Match` (`headers`), or as HAPI keeps it, which
+    ignores the first on a delete and the second on an update (`hapi`). Absent: what its CapabilityStatement's software name says."""
     answer_size: Size = Field(default="64MiB", validate_default=True)
     """The largest answer that is checked in memory; larger ones are refused with 502."""
     answer_time: Duration = Field(default="60s", validate_default=True)
