@@ -152,7 +152,7 @@ class _Named:
     async def patch(self) -> JsonPatch:
         raise AssertionError("an update has a resource")  # INVARIANT: made for updates alone
 
-    def unread(self) -> IncomingBody:
+    def unread(self) -> tuple[bytes | IncomingBody, bytes]:
         return self._body.unread()
 
 
@@ -169,5 +169,5 @@ class _Read:
     async def patch(self) -> JsonPatch:
         raise AssertionError("an update has a resource")
 
-    def unread(self) -> IncomingBody:
+    def unread(self) -> tuple[bytes | IncomingBody, bytes]:
         raise AssertionError("the body was read")

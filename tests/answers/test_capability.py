@@ -64,7 +64,7 @@ def test_the_statement_says_what_is_served() -> None:
     assert not {"interaction", "operation"} & rest.keys()
     observation = rest["resource"][0]
     assert observation["interaction"] == [{"code": "read"}, {"code": "search-type"}]
-    assert (observation["conditionalCreate"], observation["conditionalDelete"]) == (False, "not-supported")
+    assert (observation["conditionalCreate"], observation["conditionalUpdate"], observation["conditionalDelete"]) == (True, True, "single")
     assert "operation" not in observation
 
 
