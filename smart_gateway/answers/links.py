@@ -36,6 +36,7 @@ from smart_gateway.request.model import FhirRequest
 
 PAGE_PARAMETER = "_page"
 _RELATIONS = {"next": "next", "previous": "previous", "prev": "previous", "first": "first", "last": "last"}
+_HISTORIES = frozenset({Interaction.HISTORY_INSTANCE, Interaction.HISTORY_TYPE, Interaction.HISTORY_SYSTEM})
 _MOST_PARAMETERS = 1000
 _WORTH_PACKING = 256  # bytes
 _MOST_UNPACKED = 1024 * 1024
@@ -209,7 +210,8 @@ def self_url(request: FhirRequest, public: str) -> str:
     if request.interaction is Interaction.PAGE:
         return page_url(public, request.type, request.page or "")
     owner = (request.compartment.type, request.compartment.id) if request.compartment is not None else ()
-    path = "/".join((public, *owner, *((request.type,) if request.type is not None else ())))
+    named = (name for name in (request.type, request.id) if name is not None)
+    path = "/".join((public, *owner, *named, *(("_history",) if request.interaction in _HISTORIES else ())))
     query = encode_query(tuple((parameter.key, parameter.value) for parameter in request.parameters))
     return f"{path}?{query}" if query else path
 

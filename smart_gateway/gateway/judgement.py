@@ -7,8 +7,9 @@ from typing import assert_never
 
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.confine import Absent, Confined, confine_resource, confine_searchset
+from smart_gateway.answers.histories import confine_history
 from smart_gateway.answers.links import LinkSealer, link_sealer
-from smart_gateway.errors import NotSupported
+from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.gateway import conditions
 from smart_gateway.gateway.dependencies import settle
 from smart_gateway.gateway.exchange import JSON_TYPE
@@ -27,19 +28,22 @@ Judged = CheckResource | CheckSearchset | CheckHistory | AnswerToWrite
 
 @dataclass(slots=True)
 class Judgement:
-    """Judges answers to ``request``. ``removed`` counts the entries that may not leave."""
+    """Judges answers to ``request``. ``removed`` counts the entries that may not leave. ``onward``: of a page that nothing is left of, the
+    next one."""
 
     request: FhirRequest
     access: Access
     inner: Inner
     snapshot: Snapshot
     removed: int = 0
+    onward: UpstreamRequest | None = None
 
     async def judge(self, rule: Judged, asked: UpstreamRequest, received: Received) -> Answer | Deny:
         """The answer that is left of ``received``, the answer to ``asked``; Deny for the face of absence.
 
         Raises RequestError, UpstreamError.
         """
+        self.onward = None
         refusal = refusal_of(received, self.access.policy)
         if refusal is not None:
             return refusal
@@ -49,7 +53,7 @@ class Judgement:
             case CheckSearchset():
                 return await self._searchset(rule, asked, received)
             case CheckHistory():
-                raise NotSupported("Histories are not supported by this version of the gateway.")
+                return await self._history(rule, asked, received)
             case AnswerToWrite():
                 return await answer_to_write(rule, received, self.request, self.access, self.inner)
             case _:
@@ -66,14 +70,26 @@ class Judgement:
         return Answer(200, (JSON_TYPE, *validators), judged.body)
 
     async def _searchset(self, rule: CheckSearchset, asked: UpstreamRequest, received: Received) -> Answer:
-        raw, links = self._json(received), self._links(asked)
+        raw, links = self._json(received), self.links(asked)
         judged = await settle(lambda known: confine_searchset(raw, rule, self.access, known, links), self.access, self.inner)
         self.removed += judged.removed
+        self.onward = judged.onward
         return Answer(200, (JSON_TYPE,), judged.body)
 
-    def _links(self, asked: UpstreamRequest) -> LinkSealer:
+    async def _history(self, rule: CheckHistory, asked: UpstreamRequest, received: Received) -> Answer | Deny:
+        raw, links = self._json(received), self.links(asked)
+        judged = await settle(lambda known: confine_history(raw, rule, self.access, known, links), self.access, self.inner)
+        self.removed += judged.removed
+        self.onward = judged.onward
+        # A page that goes on tells nothing new by being empty: its link was given for a history that has versions.
+        if judged.is_empty and rule.id is not None and self.request.interaction is not Interaction.PAGE:
+            return absent(self.access.policy)
+        return Answer(200, (JSON_TYPE,), judged.body)
+
+    def links(self, asked: UpstreamRequest) -> LinkSealer:
+        """The links of the answer to ``asked``."""
         snapshot = self.snapshot
-        return link_sealer(self.request, asked.path, self.access, snapshot.sealer, snapshot.clock(), snapshot.entropy)
+        return link_sealer(self.request, asked.path, self.access, snapshot.sealer, snapshot.clock(), snapshot.entropy, snapshot.limits.url)
 
     def _json(self, received: Received) -> bytes:
         return received.require_json(self.access.policy.vocabulary.release.version)

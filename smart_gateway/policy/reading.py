@@ -53,8 +53,8 @@ def _bounded_query(request: FhirRequest, access: Access, boundary: Boundary) -> 
         match parameter.key:
             case "_format" | "_pretty" | "_elements":
                 continue
-            case "_summary" if not _summary_hides(parameter.value, request, access, boundary):
-                kept.append((parameter.key, parameter.value))
+            case "_summary":
+                kept.append(kept_summary(parameter, access, boundary, request.type))
             case _:
                 raise _unknown(parameter)
     return tuple(kept)
@@ -75,12 +75,13 @@ def _unknown(parameter: QueryParameter) -> RequestError:
     )
 
 
-def _summary_hides(value: str, request: FhirRequest, access: Access, boundary: Boundary) -> bool:
-    assert request.type is not None
-    if value == "count" or hides_check(value, access.matcher.members_read(boundary, request.type)):
+def kept_summary(parameter: QueryParameter, access: Access, boundary: Boundary | None, type: str | None) -> tuple[str, str]:
+    """``_summary`` as it is sent; ``boundary`` and ``type`` are None over all types. Raises RequestError where it hides what is checked."""
+    members = access.matcher.members_read(boundary, type) if boundary is not None and type is not None else None
+    if parameter.value == "count" or hides_check(parameter.value, members):
         raise RequestError(
             "This _summary would hide what must be checked, or is no summary of one resource.",
             reason="summary-refused",
             expression="http._summary",
         )
-    return False
+    return parameter.key, parameter.value
