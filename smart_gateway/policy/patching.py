@@ -18,7 +18,18 @@ from smart_gateway.fhir.media import FHIR_XML, XML_PATCH, is_json_body
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.hints import missing_scope
-from smart_gateway.policy.plan import BodyCheck, Decision, Denial, Deny, PatchCheck, Permit, Plan, StoredCheck, UpstreamRequest
+from smart_gateway.policy.plan import (
+    AnswerToWrite,
+    BodyCheck,
+    Decision,
+    Denial,
+    Deny,
+    PatchCheck,
+    Permit,
+    Plan,
+    StoredCheck,
+    UpstreamRequest,
+)
 from smart_gateway.policy.wording import check_sentence, describe
 from smart_gateway.policy.writing import answer_rule, own_conditions, refuse_body, refuse_parameters, stored_checks, wished_answer
 from smart_gateway.request.limits import Limits
@@ -42,8 +53,8 @@ def plan_patch(request: FhirRequest, access: Access) -> Decision:
     grounds = access.grounds(type, Permission.UPDATE)
     if not access.matcher.could_hold(boundary, type, id):
         return absent(access.policy, grounds)
-    unjudged = boundary.is_everything and readable.is_everything
-    answer = answer_rule(access, type, id)
+    unjudged = boundary.is_everything and _reads_all(access, type)
+    answer = answer_rule(access, type, id) if _reads_all(access, type) else AnswerToWrite(type, readable, id)
     conditions = own_conditions(request, boundary) if unjudged else ()
     plan = Plan(
         answer,
@@ -53,6 +64,11 @@ def plan_patch(request: FhirRequest, access: Access) -> Decision:
         checks=() if unjudged else _checks(type, id, boundary, readable),
     )
     return Permit(plan, grounds)
+
+
+def _reads_all(access: Access, type: str) -> bool:
+    """What carries other resources is read whole only by who may read all of them (semantics 7)."""
+    return access.unlimited(Permission.READ) if type in CARRIERS else access.boundary(type, Permission.READ).is_everything
 
 
 def judge_patch(
@@ -120,7 +136,7 @@ def _needs_read(cause: Denial, type: str, request: FhirRequest, access: Access) 
 def _is_legible(boundary: Boundary, resource: Mapping[str, Any], type: str, access: Access) -> bool:
     """Whether ``resource`` is certainly in ``boundary``, a boundary of what may be read: by itself, or by the stricter rule for writes.
 
-    What carries other resources is legible only to who may read all of them.
+    A carrier of other resources, contained ones too, is legible only to who may read all.
     """
     if _carries(resource, type):
         return access.unlimited(Permission.READ)

@@ -110,7 +110,6 @@ def test_writes_take_no_parameters(query: str, scope: str) -> None:
     [
         ("PUT", "/Observation?identifier=x", {}),
         ("DELETE", "/Observation?identifier=x", {}),
-        ("PATCH", "/Observation/o1", {"Content-Type": "application/json-patch+json"}),
         ("POST", "/Observation", {"If-None-Exist": "identifier=x"}),
         ("PUT", "/Observation/o1", {"If-None-Match": "*"}),
         ("GET", "/Observation/o1/_history", {}),
