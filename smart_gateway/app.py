@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from smart_gateway.answers.capability import facts
 from smart_gateway.errors import SettingsError, SmartGatewayError, UpstreamError
+from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.gateway.departure import Departure
 from smart_gateway.gateway.headers import RequestId, to_upstream
 from smart_gateway.gateway.lookout import Lookout
@@ -100,7 +101,8 @@ class SmartGateway:
         """Puts ``settings`` in force for requests that begin from now on; raises, and changes nothing, where they cannot be built."""
         old, made = self._generation, self._generate(settings, self._generation.built)
         if made.snapshot.policy.bases == old.snapshot.policy.bases:
-            made.snapshot = _informed(made.snapshot, old.snapshot.policy.capabilities)
+            made.built.expansions.inherit(old.built.expansions)
+            made.snapshot = _informed(made.snapshot, old.snapshot.policy.capabilities, made.built.expansions.sets())
         self._generation = made
         if self._learning is not None:
             self._learning.cancel()
@@ -143,7 +145,12 @@ class SmartGateway:
         await (self._app or _lifespan)(scope, receive, send_on)
 
     def _learn(self) -> None:
-        self._learning = asyncio.get_running_loop().create_task(self._keep_informed(self._generation))
+        self._learning = asyncio.get_running_loop().create_task(self._keep_learning(self._generation))
+
+    async def _keep_learning(self, generation: _Generation) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_informed(generation))
+            tasks.create_task(self._keep_expanded(generation))
 
     async def _keep_informed(self, generation: _Generation) -> None:
         """Asks for the CapabilityStatement until it is had, and again now and then; until then the release's tables stand in."""
@@ -157,10 +164,23 @@ class SmartGateway:
                 pause = min(pause * 2, self._patterns.most)
                 continue
             if capabilities != generation.snapshot.policy.capabilities:
-                generation.snapshot = _informed(generation.snapshot, capabilities)
+                generation.snapshot = _informed(generation.snapshot, capabilities, generation.snapshot.policy.value_sets)
                 logger.info("the upstream's CapabilityStatement was read")
             pause = self._patterns.first
             await asyncio.sleep(self._patterns.refresh)
+
+    async def _keep_expanded(self, generation: _Generation) -> None:
+        """Asks for the value sets that the settings want of the upstream until all are had, and again now and then."""
+        expansions, pause = generation.built.expansions, self._patterns.first
+        while expansions.wanted:
+            snapshot = generation.snapshot
+            inner = _inner(generation.app, snapshot, self._root_path)
+            complete = await expansions.ask(inner, snapshot.policy.vocabulary.release.version, asyncio.get_running_loop().time())
+            sets = expansions.sets()
+            if sets != generation.snapshot.policy.value_sets:
+                generation.snapshot = _informed(generation.snapshot, generation.snapshot.policy.capabilities, sets)
+            await asyncio.sleep(expansions.refresh if complete else pause)
+            pause = self._patterns.first if complete else min(pause * 2, self._patterns.most)
 
     async def _retire(self, old: _Generation, successor: _Generation) -> None:
         """Closes what requests under way may still use, later."""
@@ -190,19 +210,23 @@ async def ask_capabilities(app: ASGIApp, snapshot: Snapshot, root_path: str = ""
 
 async def ask_metadata(app: ASGIApp, snapshot: Snapshot, root_path: str = "") -> bytes:
     """The CapabilityStatement of ``app`` as it came. Raises UpstreamError."""
-    http = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http"}
-    scope: Scope = {**http, "path": root_path, "root_path": root_path, "headers": [], "client": None, "server": None}
-    headers = to_upstream(scope, snapshot, RequestId(snapshot.entropy(8).hex()))
-    bounds = AnswerBounds(snapshot.answer_size, snapshot.answer_time)
-    inner = Inner(app, scope, urlsplit(snapshot.policy.bases.public).path, headers, Departure(_never, Lookout()), bounds)
-    received = await inner.collect(UpstreamRequest("GET", ("metadata",)))
+    received = await _inner(app, snapshot, root_path).collect(UpstreamRequest("GET", ("metadata",)))
     if received.status != 200:
         raise UpstreamError(f"it answered {received.status} for its metadata")
     return received.require_json(snapshot.policy.vocabulary.release.version)
 
 
-def _informed(snapshot: Snapshot, capabilities: Capabilities) -> Snapshot:
-    return replace(snapshot, policy=replace(snapshot.policy, capabilities=capabilities))
+def _inner(app: ASGIApp, snapshot: Snapshot, root_path: str) -> Inner:
+    """``app`` as the gateway's own service, asked for nobody's request."""
+    http = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http"}
+    scope: Scope = {**http, "path": root_path, "root_path": root_path, "headers": [], "client": None, "server": None}
+    headers = to_upstream(scope, snapshot, RequestId(snapshot.entropy(8).hex()))
+    bounds = AnswerBounds(snapshot.answer_size, snapshot.answer_time)
+    return Inner(app, scope, urlsplit(snapshot.policy.bases.public).path, headers, Departure(_never, Lookout()), bounds)
+
+
+def _informed(snapshot: Snapshot, capabilities: Capabilities, value_sets: ValueSets) -> Snapshot:
+    return replace(snapshot, policy=replace(snapshot.policy, capabilities=capabilities, value_sets=value_sets))
 
 
 def proxy_to(settings: Settings) -> Upstream:

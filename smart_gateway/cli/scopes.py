@@ -12,6 +12,7 @@ from typing import Any
 
 from smart_gateway.errors import SettingsError, SmartGatewayError
 from smart_gateway.fhir.releases import Release
+from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary, load_vocabulary
 from smart_gateway.scopes.reading import read_scope
 from smart_gateway.scopes.replacement import Replacement
@@ -34,6 +35,7 @@ class _Reading:
     vocabulary: Vocabulary
     replacement: Replacement | None = None
     v1_write: str = "cud"
+    value_sets: ValueSets = NO_VALUE_SETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 def describe(text: str, reading: _Reading) -> dict[str, Any]:
     """The object of docs/command-line.md for one scope string."""
     scope = read_scope(text, replacement=reading.replacement, v1_write=reading.v1_write)
-    reason = _reason(scope, reading.vocabulary)
+    reason = _reason(scope, reading)
     resource = scope if isinstance(scope, ResourceScope) else None
     return {
         "scope": text,
@@ -89,10 +91,10 @@ def _kind(scope: Scope) -> ScopeKind:
             return ScopeKind.MALFORMED
 
 
-def _reason(scope: Scope, vocabulary: Vocabulary) -> str | None:
+def _reason(scope: Scope, reading: _Reading) -> str | None:
     match scope:
         case ResourceScope():
-            return objection(scope, vocabulary)
+            return objection(scope, reading.vocabulary, reading.value_sets)
         case PlainScope():
             return f"The scope {_PLAIN_REASONS[scope.kind]}."
         case MalformedScope():
@@ -103,15 +105,17 @@ def _reading(arguments: argparse.Namespace) -> _Reading:
     if arguments.config is None:
         return _Reading(load_vocabulary(Release.R4))
     from smart_gateway.settings.loading import load_settings  # heavy: only with --config
+    from smart_gateway.settings.value_sets import foreseen
 
     settings = load_settings(arguments.config)
     vocabulary = load_vocabulary(Release(settings.upstream.fhir_version))
+    value_sets, _ = foreseen(settings)
     if arguments.issuer is None:
-        return _Reading(vocabulary)
+        return _Reading(vocabulary, value_sets=value_sets)
     for issuer in settings.issuers:
         if issuer.issuer == arguments.issuer:
             spelling = issuer.scope_format
-            return _Reading(vocabulary, spelling.replacement() if spelling is not None else None, issuer.v1_write)
+            return _Reading(vocabulary, spelling.replacement() if spelling is not None else None, issuer.v1_write, value_sets)
     raise SmartGatewayError(f"The settings know no issuer {arguments.issuer}.")
 
 

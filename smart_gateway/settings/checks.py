@@ -19,6 +19,7 @@ from smart_gateway.settings.policy_checks import check_policy
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.secret import Secret
 from smart_gateway.settings.server import BearerAuthorization
+from smart_gateway.settings.value_sets import foreseen
 from smart_gateway.tokens.transport import MAX_DOCUMENT
 
 _LEAST_SEALING_KEY = 32  # characters; 32 random bytes in base64 are 44
@@ -34,7 +35,9 @@ def check(settings: Settings, *, vocabulary_known: bool = True, proxying: bool =
     if proxying and settings.upstream.url is None:
         yield Problem(("upstream", "url"), "is missing: without it the gateway can only be middleware")
     if vocabulary_known:
-        yield from check_policy(settings.policy, load_vocabulary(settings.upstream.fhir_version))
+        value_sets, problems = foreseen(settings)
+        yield from problems
+        yield from check_policy(settings.policy, load_vocabulary(settings.upstream.fhir_version), value_sets)
 
 
 def _listening(settings: Settings) -> Iterator[Problem]:

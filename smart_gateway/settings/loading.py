@@ -267,7 +267,8 @@ def _lookup(root: Node, path: KeyPath) -> Node | None:
 def _files_named(root: Node, directory: Path) -> Iterator[Path]:
     """Files besides the YAML ones whose change is a change of the settings."""
     for path, node in root.walk():
-        if path and path[-1] in {"from_file", "jwks_file"} and isinstance(node.content, str):
+        named = path[-1:] and (path[-1] in {"from_file", "jwks_file"} or path[-3:-1] == ("value_sets", "files"))
+        if named and isinstance(node.content, str):
             yield directory / node.content
 
 

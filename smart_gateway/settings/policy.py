@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from smart_gateway.settings.limits import LimitsSettings
 from smart_gateway.settings.section import UNAVAILABLE, NotYet, NotYetUnlessFalse, Section, Text, later, shape
+from smart_gateway.settings.value_sets import ValueSetSettings
 
 ScopeList = list[Text]
 
@@ -134,6 +135,8 @@ class PolicySettings(Section):
     """What writes may do."""
     public: list[PublicSettings] = Field(default=[])
     """Interactions without a token; none when empty."""
+    value_sets: ValueSetSettings = ValueSetSettings()
+    """The value sets that scopes may name with `:in` and `:not-in`."""
     limits: LimitsSettings = LimitsSettings()
     """How large and how slow requests may be."""
     audit: AuditSettings = AuditSettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 from smart_gateway.policy.model import DEFAULT_SHARED_TYPES, SERVER_TYPES
 from smart_gateway.scopes.parsing import parse_scope
@@ -20,19 +21,21 @@ _BOUNDED_ONLY_BY_CONTEXT = frozenset({"Binary"})  # its securityContext decides;
 _HARMLESS = frozenset({ScopeKind.CONTEXT, ScopeKind.IDENTITY, ScopeKind.REFRESH})
 
 
-def check_policy(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
-    """Everything in ``policy`` that the release does not know or that cannot be meant."""
+def check_policy(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
+    """Everything in ``policy`` that the release does not know or that cannot be meant; ``value_sets`` are those that scopes may name."""
+    yield from _clients(policy, vocabulary, value_sets)
+    yield from _users(policy, vocabulary, value_sets)
     for rule in _RULES:
         yield from rule(policy, vocabulary)
 
 
-def _clients(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+def _clients(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
     for name, client in (policy.clients or {}).items():
         path: KeyPath = ("policy", "clients", name)
         for key in ("registered_scopes", "limit", "pin"):
             scopes = getattr(client, key)
             if scopes is not None:
-                yield from _scopes(scopes, (*path, key), vocabulary, plain_counts=key == "registered_scopes")
+                yield from _scopes(scopes, (*path, key), vocabulary, value_sets, plain_counts=key == "registered_scopes")
                 if not scopes and key != "registered_scopes":
                     yield warning((*path, key), "is empty: this client gets nothing at all")
         yield from _client_role(name, client, path)
@@ -50,12 +53,12 @@ def _client_role(name: str, client: ClientSettings, path: KeyPath) -> Iterator[P
                 yield warning((*path, key, index), "system/ scopes count only with role: system")
 
 
-def _users(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+def _users(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
     for kind in _USER_KINDS:
         path: KeyPath = ("policy", "users", kind)
         bound = policy.users.of(kind) if policy.users is not None else "nothing"
         if isinstance(bound, list):
-            yield from _scopes(bound, path, vocabulary, plain_counts=False)
+            yield from _scopes(bound, path, vocabulary, value_sets, plain_counts=False)
             if not bound:
                 yield warning(path, "is empty: these users get nothing")
         elif bound == "compartment" and kind not in _HAS_COMPARTMENT:
@@ -64,16 +67,16 @@ def _users(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
             yield warning(path, "opens every patient's record to these users")
 
 
-def _scopes(texts: list[str], path: KeyPath, vocabulary: Vocabulary, *, plain_counts: bool) -> Iterator[Problem]:
+def _scopes(texts: list[str], path: KeyPath, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool) -> Iterator[Problem]:
     for index, text in enumerate(texts):
-        reason = scope_objection(text, vocabulary, plain_counts=plain_counts)
+        reason = scope_objection(text, vocabulary, value_sets, plain_counts=plain_counts)
         if reason is not None:
             yield Problem((*path, index), reason, _nearest_type(text, vocabulary))
         elif text in texts[:index]:
             yield warning((*path, index), "is in this list already")
 
 
-def scope_objection(text: str, vocabulary: Vocabulary, *, plain_counts: bool) -> str | None:
+def scope_objection(text: str, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool) -> str | None:
     """Why a scope of the policy cannot be meant; None where it can."""
     scope = parse_scope(text)
     match scope:
@@ -84,7 +87,7 @@ def scope_objection(text: str, vocabulary: Vocabulary, *, plain_counts: bool) ->
                 return None
             return "is no scope for resources, such as patient/Observation.rs, and has no effect here"
         case ResourceScope():
-            reason = objection(scope, vocabulary)
+            reason = objection(scope, vocabulary, value_sets)
             return None if reason is None else f"this scope grants nothing: {reason.rstrip('.')}"
 
 
@@ -159,8 +162,6 @@ def _public(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]
 
 
 _RULES: tuple[Callable[[PolicySettings, Vocabulary], Iterator[Problem]], ...] = (
-    _clients,
-    _users,
     _shared_types,
     _compartment_additions,
     _server_types,

@@ -402,3 +402,43 @@ def test_a_finding_as_json(tmp_path: Path) -> None:
         "message": "unknown key",
         "nearest": "management",
     }
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "says"),
+    [
+        ("value_sets: {files: [@missing.json]}", "files[0]", "cannot be read: No such file"),
+        ("value_sets: {files: [@gateway.yaml]}", "files[0]", "it is no JSON"),
+        ("value_sets: {files: [@patient.json]}", "files[0]", "it is no ValueSet"),
+        ("value_sets: {files: [@system.json]}", "files[0]", "does not list each code"),
+        ("value_sets: {files: [set.json, @set.json]}", "files[1]", "http://example.org/set is given twice"),
+        (
+            "value_sets: {from_upstream: ['http://example.org/set'], files: [@set.json]}",
+            "files[0]",
+            "http://example.org/set is given twice",
+        ),
+        ("value_sets: {from_upstream: [@ValueSet/1]}", "from_upstream[0]", "must be the canonical URL of a value set"),
+    ],
+)
+def test_value_sets_are_whole_and_named_once(tmp_path: Path, keys: str, key: str, says: str) -> None:
+    listed = {"include": [{"system": "http://one", "concept": [{"code": "a"}]}]}
+    for name, resource in {
+        "patient": {"resourceType": "Patient"},
+        "system": {"resourceType": "ValueSet", "url": "http://example.org/system", "compose": {"include": [{"system": "http://one"}]}},
+        "set": {"resourceType": "ValueSet", "url": "http://example.org/set", "compose": listed},
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(resource))
+    findings, place = judged(tmp_path, policy(keys))
+    assert [(f.key, says in f.text) for f in findings] == [(f"policy.value_sets.{key}", True)]
+    assert (findings[0].place.line, findings[0].place.column) == place
+
+
+@pytest.mark.parametrize("name", ["http://example.org/set", "http://example.org/there", "http://example.org/there|2"])
+def test_scopes_of_the_policy_may_name_value_sets(tmp_path: Path, name: str) -> None:
+    listed = {"include": [{"system": "http://one", "concept": [{"code": "a"}]}]}
+    (tmp_path / "set.json").write_text(json.dumps({"resourceType": "ValueSet", "url": "http://example.org/set", "compose": listed}))
+    sets = "value_sets: {files: [set.json], from_upstream: ['http://example.org/there', 'http://example.org/there|2']}"
+    known = policy(f'{sets}\n  clients: {{app: {{limit: ["patient/Observation.rs?code:in={name}"]}}}}')
+    assert judged(tmp_path, known)[0] == []
+    (finding,) = judged(tmp_path, policy(f'clients: {{app: {{limit: ["patient/Observation.rs?code:in={name}"]}}}}'))[0]
+    assert (finding.key, "is not known here" in finding.text) == ("policy.clients.app.limit[0]", True)
