@@ -11,10 +11,11 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.across import plan_search_across
 from smart_gateway.policy.batch import plan_batch
 from smart_gateway.policy.conditional import is_conditional, plan_conditional
+from smart_gateway.policy.exporting import EXPORT_OPERATIONS, authorize_export
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.history import plan_history
 from smart_gateway.policy.model import Policy
-from smart_gateway.policy.operations import plan_operation
+from smart_gateway.policy.operations import opening_of, plan_operation
 from smart_gateway.policy.paging import plan_page
 from smart_gateway.policy.patching import plan_patch
 from smart_gateway.policy.plan import (
@@ -42,7 +43,6 @@ from smart_gateway.scopes.scope import ResourceScope
 
 _NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
 _NO_SCOPE = Denial("insufficient-scope", "The token grants no permission on any type.")
-_NO_OPERATION = Denial("operation-not-opened", "No policy opens this operation.")
 _ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
 
 
@@ -62,7 +62,7 @@ def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
     if request.interaction is Interaction.BATCH:
         return None if _may_anything(access) else Deny(403, (_NO_SCOPE,))
     if request.interaction is Interaction.OPERATION:
-        return Deny(403, (_NO_OPERATION,))
+        return _require_operation(request, access)
     permission = REQUIRED.get(request.interaction)
     if permission is None or (request.interaction is Interaction.PAGE and _may_open(request, access)):
         return None
@@ -80,7 +80,7 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
     if denied is not None:
         return denied
     assert is_complete(request)
-    if request.preferences.respond_async and _is_bounded(request, access):
+    if request.preferences.respond_async and request.operation not in EXPORT_OPERATIONS and _is_bounded(request, access):
         return Deny(403, (_ASYNC,))
     if is_conditional(request):
         return plan_conditional(request, access)
@@ -91,6 +91,19 @@ def _may_anything(access: Access) -> bool:
     """Whether the token grants any permission on any type: who has none has no batch read."""
     types = access.policy.vocabulary.types
     return bool(access.scopes) and any(not access.boundary(type, permission).is_nothing for type in types for permission in Permission)
+
+
+def _require_operation(request: FhirRequest, access: Access) -> Deny | None:
+    """The list decides first; then any of the permissions that open the operation must be held on the type."""
+    if request.operation in EXPORT_OPERATIONS:
+        return authorize_export(request, access)
+    opening = opening_of(request)
+    if isinstance(opening, Deny):
+        return opening
+    if request.type is None:
+        return _require_somewhere(access, opening.permissions)
+    found = [_require(request, access, request.type, (permission,)) for permission in opening.permissions]
+    return None if None in found else found[0]
 
 
 def _may_open(request: FhirRequest, access: Access) -> bool:

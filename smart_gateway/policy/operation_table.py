@@ -177,9 +177,7 @@ SHIPPED: tuple[OperationRule, ...] = (
         "$expand",
         "ValueSet",
         {
-            **_plain(
-                "url valueSetVersion context contextDirection filter date offset count activeOnly includeDesignations"
-            ),
+            **_plain("url valueSetVersion context contextDirection filter date offset count activeOnly includeDesignations"),
             **_plain("includeDefinition excludeNested excludeNotForUI excludePostCoordinated displayLanguage includeHierarchy"),
             **_plains("designation property exclude-system system-version check-system-version force-system-version"),
             "valueSet": _resource("ValueSet"),
