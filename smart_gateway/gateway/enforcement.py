@@ -139,6 +139,6 @@ class _Posted:
     async def patch(self) -> JsonPatch:
         return read_patch(await self._incoming.read(), self._request.content_type, self._limits)
 
-    def unread(self) -> IncomingBody:
+    def unread(self) -> tuple[IncomingBody, bytes]:
         self._incoming.require_known_encoding()
-        return self._incoming
+        return self._incoming, self._incoming.raw_type()

@@ -32,7 +32,8 @@ _CLOSE = (b"connection", b"close")
 
 @dataclass(slots=True)
 class Findings:
-    """What is known of the request so far: the material of its one log record. ``status`` is what the client got, 0 while nothing."""
+    """What is known of the request so far: the material of its one log record. ``status`` is what the client got, 0 while nothing;
+    ``entries`` the statuses of a batch's entries, in order."""
 
     request: FhirRequest | None = None
     principal: Principal | None = None
@@ -41,6 +42,7 @@ class Findings:
     status: int = 0
     upstream_status: int | None = None
     removed: int = 0
+    entries: tuple[int, ...] = ()
 
 
 class Exchange:
@@ -75,9 +77,13 @@ class Exchange:
         await self.start(answer.status, headers, public=public)
         await self.write(answer.body, more=False)
 
+    def refusal(self, reason: Deny | SmartGatewayError) -> Answer:
+        """The refusal, as the answer that it would be by itself."""
+        return refuse(reason, self._facing())
+
     async def refuse(self, reason: Deny | SmartGatewayError) -> None:
         """Sends the refusal. One for being too slow or too large ends the connection: the rest of the body is not wanted."""
-        made = refuse(reason, self._facing())
+        made = self.refusal(reason)
         headers = tuple(header for header in made.headers if header[0] not in _SET_HERE)
         answer = Answer(made.status, headers if made.status not in _ENDING else (*headers, _CLOSE), made.body)
         if isinstance(reason, Deny):

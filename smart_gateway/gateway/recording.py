@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 from smart_gateway.errors import RequestError, SmartGatewayError, TokenError
 from smart_gateway.gateway.exchange import Exchange, Findings
-from smart_gateway.observe.events import DecisionEvent
-from smart_gateway.policy.plan import Deny, Permit
+from smart_gateway.observe.events import DecisionEvent, EntryCount
+from smart_gateway.policy.plan import CheckBatch, Deny, EntryDecision, Permit, Plan
 from smart_gateway.principal import Principal
-from smart_gateway.request.model import FhirRequest
+from smart_gateway.request.model import BatchEntry, FhirRequest
 
 CLIENT_GONE = 499  # the status in the log of a request whose client left before an answer (nginx's number)
 _GRANTING = "grants"
@@ -34,6 +35,7 @@ def record(exchange: Exchange, started: float) -> None:
             rules=_rules(findings),
             upstream_status=findings.upstream_status,
             removed=findings.removed,
+            entries=_entries(findings),
             dry_run=snapshot.dry_run,
             interaction=request.interaction if request is not None else None,
             type=request.type if request is not None else None,
@@ -89,12 +91,40 @@ def _rules(findings: Findings) -> tuple[str, ...]:
 
 
 def _types(request: FhirRequest | None) -> tuple[str, ...]:
-    """Every type that the path names, once."""
+    """Every type that the path names, or the paths of a batch's entries, once."""
     if request is None:
         return ()
+    if request.batch is not None:
+        named = [type for entry in request.batch.entries if isinstance(entry.request, FhirRequest) for type in _types(entry.request)]
+        return tuple(dict.fromkeys(named))
     if request.compartment is None:
         return (request.type,) if request.type is not None else ()
     return (request.type, request.compartment.type) if request.type not in (None, request.compartment.type) else (request.compartment.type,)
+
+
+def _entries(findings: Findings) -> tuple[EntryCount, ...]:
+    """What became of the entries of a batch: what they got, or where nothing was carried out what was decided of them."""
+    decided = _decided(findings.decision)
+    statuses: tuple[int | None, ...] = findings.entries or tuple([_status(entry.decision) for entry in decided])
+    counts = Counter([(*_asked(entry.entry), status) for entry, status in zip(decided, statuses, strict=True)])
+    return tuple([EntryCount(interaction=i, type=type, status=status, count=count) for (i, type, status), count in counts.items()])
+
+
+def _decided(decision: Permit | Deny | None) -> tuple[EntryDecision, ...]:
+    match decision:
+        case Permit(plan=Plan(answer=CheckBatch(entries=entries))) | Deny(entries=entries):
+            return entries
+        case _:
+            return ()
+
+
+def _asked(entry: BatchEntry) -> tuple[str | None, str | None]:
+    request = entry.request
+    return (request.interaction, request.type) if isinstance(request, FhirRequest) else (None, None)
+
+
+def _status(decision: Permit | Deny | RequestError) -> int | None:
+    return None if isinstance(decision, Permit) else decision.status
 
 
 def _actor(who: Principal) -> str | None:

@@ -7,10 +7,12 @@ from typing import assert_never
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.empty import empty_searchset
 from smart_gateway.answers.links import self_url
-from smart_gateway.errors import NotAcceptable, NotSupported
+from smart_gateway.errors import NotAcceptable
 from smart_gateway.fhir.media import FHIR_JSON
 from smart_gateway.gateway import conditions, discovery
+from smart_gateway.gateway.batch import Batching
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
+from smart_gateway.gateway.exporting import Exporting
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.judgement import Judged, Judgement
 from smart_gateway.gateway.paging import judge_onward
@@ -19,6 +21,7 @@ from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.exports import CancelExport, CheckExportFile, CheckExportStatus, OpenExport, StartExport
 from smart_gateway.policy.plan import (
     AnswerRule,
     AnswerToWrite,
@@ -59,7 +62,7 @@ class Responder:
             case CheckUnion():
                 await self._unite(rule)
             case CheckBatch():
-                raise NotSupported("This interaction is not supported by this version of the gateway.")
+                await self._answer(await Batching(self._exchange, self._request, self._access, self._inner).answer(rule))
             case OpenPage():
                 raise AssertionError("a page is opened before it is asked for")  # INVARIANT: gateway.preparing
             case EmptySearchset():
@@ -71,6 +74,10 @@ class Responder:
                 await self._answer(await discovery.smart(self._exchange.snapshot), public=True)
             case ProtectedResource():
                 await self._answer(await discovery.protected(self._exchange.snapshot), public=True)
+            case OpenExport():
+                raise AssertionError("a job is opened before it is asked for")  # INVARIANT: gateway.preparing
+            case StartExport() | CheckExportStatus() | CancelExport() | CheckExportFile():
+                await Exporting(self._exchange, self._access, self._inner).respond(rule, _required(outgoing).request)
             case _:
                 assert_never(rule)
 

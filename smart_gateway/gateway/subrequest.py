@@ -105,7 +105,7 @@ class Inner:
 
     def _scope(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]]) -> Scope:
         path, _, query = request.target.partition("?")
-        full = self._public_path + path
+        full = (self._public_path or path) if path == "/" else self._public_path + path
         planned = ((name.lower().encode(), value.encode("ascii")) for name, value in request.headers)
         return {
             **self._outer,

@@ -7,6 +7,18 @@ from typing import Literal
 import msgspec
 
 
+class EntryCount(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How many entries of a batch asked for the same interaction on the same type and got the same status.
+
+    ``status`` is None for an entry that was permitted and not carried out, because another one had its transaction refused.
+    """
+
+    interaction: str | None
+    type: str | None
+    status: int | None
+    count: int
+
+
 class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the decision log says of one request; the names are the keys of its JSON line.
 
@@ -16,7 +28,8 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``client_id``, ``fhir_user`` (``Practitioner/p1``), ``patient`` and ``actor`` (the ``sub`` of ``act``, RFC 8693) come from
     the verified token, so they are None for a 401. ``status`` is what the client got, ``upstream_status`` what the upstream
     answered, if it was asked; ``code`` the stable machine code of a refusal or error; ``rules`` the deciding scopes and policy
-    rules; ``removed`` the number of entries taken out of the answer. With ``dry_run`` the outcome is what would have been enforced.
+    rules; ``removed`` the number of entries taken out of the answer; ``entries`` what became of those of a batch. With ``dry_run`` the outcome
+    is what would have been enforced.
     """
 
     time: float
@@ -39,4 +52,5 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rules: tuple[str, ...] = ()
     upstream_status: int | None = None
     removed: int = 0
+    entries: tuple[EntryCount, ...] = ()
     dry_run: bool = False

@@ -32,7 +32,7 @@ def conclude(entries: Sequence[EntryDecision], batch: Batch) -> Decision:
     if batch.transaction and refused:
         causes = tuple([_cause(number, decision) for number, decision in refused])
         missing = dict.fromkeys(m for _, decision in refused if isinstance(decision, Deny) for m in decision.missing)
-        helpful = all(isinstance(decision, Deny) and decision.missing for _, decision in refused)
+        helpful = all(decision.missing for _, decision in refused if isinstance(decision, Deny))
         status = 403 if any(isinstance(decision, Deny) for _, decision in refused) else 400
         return Deny(status, causes, tuple(missing) if helpful else (), grounds, tuple(entries))
     checks = (f"each of the {len(entries)} entries by the rules of its own interaction",)
