@@ -79,7 +79,7 @@ class Batching:
             return self._refused(rule, outcomes)
         if rule.transaction:
             _require_apart(outcomes)
-        together = [number for number, outcome in enumerate(outcomes) if _goes_along(outcome)]
+        together = [number for number, outcome in enumerate(outcomes) if _goes_along(outcome, transaction=rule.transaction)]
         found = dict(zip(together, await self._send(rule, outcomes, together), strict=True))
         results = [await self._result(held.entry, outcomes[number], found.get(number)) for number, held in enumerate(rule.entries)]
         leaving = [
@@ -254,10 +254,14 @@ def _outgoing(outcome: Outcome) -> Outgoing | None:
     return outcome.outgoing if isinstance(outcome, Prepared) else None
 
 
-def _goes_along(outcome: Outcome) -> bool:
-    """Whether an entry is one of the Bundle. What is asked at the base itself is no entry that servers know."""
+def _goes_along(outcome: Outcome, *, transaction: bool) -> bool:
+    """Whether an entry is one of the Bundle. What is asked at the base itself is no entry that servers know; and a delete that names a
+    version in its path is held to it only by itself (``policy.writing.hold``), which a transaction does not allow."""
     outgoing = _outgoing(outcome)
-    return outgoing is not None and bool(as_entry(outgoing.request).path)
+    if outgoing is None:
+        return False
+    path = as_entry(outgoing.request).path
+    return bool(path) and (transaction or outgoing.request.method != "DELETE" or "_history" not in path)
 
 
 def _resolved(outcome: Outcome) -> str | None:

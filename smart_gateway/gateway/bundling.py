@@ -10,6 +10,7 @@ import msgspec
 
 from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.policy.plan import UpstreamRequest
+from smart_gateway.policy.writing import in_bundle
 from smart_gateway.request.model import BatchEntry
 
 # The headers that a plan sets, as an entry has them.
@@ -40,7 +41,7 @@ def as_entry(upstream: UpstreamRequest) -> UpstreamRequest:
 
 
 def _entry(entry: BatchEntry, outgoing: Outgoing) -> dict[str, Any]:
-    upstream = as_entry(outgoing.request)
+    upstream = in_bundle(as_entry(outgoing.request), outgoing.updated)
     request: dict[str, str] = {"method": upstream.method, "url": upstream.target.removeprefix("/"), **_conditions(upstream.headers)}
     made: dict[str, Any] = {} if entry.full_url is None else {"fullUrl": entry.full_url}
     body = _body(entry, outgoing) if upstream.method in _WITH_BODY else b""

@@ -6,22 +6,25 @@ One way for a request of its own and for an entry of a batch: only where the bod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from smart_gateway.answers.links import open_page
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON, JSON_PATCH
 from smart_gateway.gateway.criteria import resolve
+from smart_gateway.gateway.exporting import opened_export
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.judgement import Judgement
+from smart_gateway.gateway.operations import check_instance
 from smart_gateway.gateway.snapshot import Snapshot
-from smart_gateway.gateway.stored import check_stored
+from smart_gateway.gateway.stored import Stored, check_stored
 from smart_gateway.gateway.subrequest import Inner
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.exports import OpenExport
 from smart_gateway.policy.paging import plan_opened
 from smart_gateway.policy.patching import judge_patch
-from smart_gateway.policy.plan import AnswerRule, BodyCheck, Deny, OpenPage, PatchCheck, Plan, UpstreamRequest
+from smart_gateway.policy.plan import AnswerRule, BodyCheck, Deny, OpenPage, PatchCheck, Plan, StoredCheck, UpstreamRequest
 from smart_gateway.policy.writing import hold, refuse_body
 from smart_gateway.request.model import FhirRequest
 
@@ -49,11 +52,12 @@ class Body(Protocol):
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """What goes upstream: ``body`` None for a request without one (or with a form), IncomingBody for one that is passed on as it comes;
-    ``content_type`` belongs to it."""
+    ``content_type`` belongs to it. ``updated`` is the ``meta.lastUpdated`` of the stored version that was judged."""
 
     request: UpstreamRequest
     body: bytes | IncomingBody | None = None
     content_type: bytes = _FHIR_JSON
+    updated: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +83,32 @@ class Preparation:
             if isinstance(resolved, Deny):
                 return resolved
             request, plan, body = resolved.request, resolved.plan, resolved.body
-        stored = await check_stored(plan.stored, self._access, self._inner) if plan.stored is not None else None
+        stored = await self._stored(plan.stored) if plan.stored is not None else None
         if isinstance(stored, Deny):
             return stored
-        plan = self._opened(request, plan)
-        upstream = plan.upstream
+        opened = self._opened(request, plan)
+        if isinstance(opened, Deny):
+            return opened
+        plan, upstream = opened, opened.upstream
         if upstream is None:
             return Prepared(plan.answer, None)
         if stored is not None:
             upstream = hold(upstream, stored.condition, self._access.policy)
         outgoing = await self._outgoing(request, upstream, plan, stored.resource if stored is not None else None, body)
-        return outgoing if isinstance(outgoing, Deny) else Prepared(plan.answer, outgoing)
+        if isinstance(outgoing, Deny):
+            return outgoing
+        return Prepared(plan.answer, outgoing if stored is None else replace(outgoing, updated=stored.updated))
 
-    def _opened(self, request: FhirRequest, plan: Plan) -> Plan:
-        """``plan``, or that of a sealed paging link opened. Raises PageRefused, PageExpired."""
+    async def _stored(self, check: StoredCheck) -> Stored | Deny | None:
+        """The stored resource of a write, judged; None for one that is only to be read, and is inside."""
+        if check.for_write:
+            return await check_stored(check, self._access, self._inner)
+        return await check_instance(check, self._access, self._inner)
+
+    def _opened(self, request: FhirRequest, plan: Plan) -> Plan | Deny:
+        """``plan``, or that of a sealed paging link, or address of an export, opened. Raises PageRefused, PageExpired."""
+        if isinstance(plan.answer, OpenExport):
+            return opened_export(plan.answer, request.method, self._access, self._snapshot)
         if not isinstance(plan.answer, OpenPage) or request.page is None:
             return plan
         return plan_opened(open_page(request.page, request.type, self._access, self._snapshot.sealer, self._snapshot.clock()), self._access)
@@ -103,6 +119,8 @@ class Preparation:
         """What goes upstream, its body judged; a body that nobody needs to judge is passed on as it comes."""
         if upstream.method not in _WITH_BODY or upstream.form is not None:
             return Outgoing(upstream)
+        if upstream.content is not None:
+            return Outgoing(upstream, upstream.content)
         match plan.body:
             case None:
                 unread, media = body.unread()

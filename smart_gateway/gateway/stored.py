@@ -15,6 +15,7 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import Deny, StoredCheck, UpstreamRequest
 from smart_gateway.policy.writing import Condition
 
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
 
 
@@ -25,6 +26,13 @@ class Stored:
 
     condition: Condition
     resource: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def updated(self) -> str | None:
+        """When the version came to be, where the upstream tells."""
+        meta = self.resource.get("meta") if self.resource is not None else None
+        updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
+        return updated if isinstance(updated, str) and _INSTANT.fullmatch(updated) is not None else None
 
 
 async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Stored | Deny:

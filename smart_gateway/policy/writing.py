@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from smart_gateway.boundary.model import Boundary
-from smart_gateway.errors import RequestError
+from smart_gateway.errors import PreconditionFailed, RequestError
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
@@ -176,6 +176,17 @@ def hold(upstream: UpstreamRequest, condition: Condition, policy: Policy) -> Ups
     if policy.hapi_conditions and upstream.method == "DELETE" and name == "If-Match" and version is not None:
         upstream = replace(upstream, path=(*upstream.path, "_history", version[1]))
     return replace(upstream, headers=(*upstream.headers, condition))
+
+
+def in_bundle(upstream: UpstreamRequest, updated: str | None) -> UpstreamRequest:
+    """``upstream`` as an entry of a Bundle, where HAPI looks at no version of a delete: it goes by criteria that only the version that was
+    judged meets. ``updated`` is the ``meta.lastUpdated`` of that. Raises PreconditionFailed where it is not known."""
+    if upstream.method != "DELETE" or len(upstream.path) <= len(("Type", "id")):
+        return upstream
+    if updated is None:
+        raise PreconditionFailed("Here the FHIR server keeps no condition on a delete in a Bundle.", reason="condition-not-supported")
+    type, id, *_ = upstream.path
+    return replace(upstream, path=(type,), query=(("_id", id), ("_lastUpdated", updated)))
 
 
 def _held(upstream: UpstreamRequest, request: FhirRequest, boundary: Boundary, policy: Policy) -> UpstreamRequest:
