@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from smart_gateway.fhir.members import Members, value_of
@@ -13,13 +14,17 @@ ISSUE_TYPES = frozenset(
     "multiple-matches not-found deleted too-long code-invalid extension too-costly business-rule conflict limited-filter transient "
     "lock-error no-store exception timeout incomplete throttled informational success".split()
 )
+_ELEMENT = re.compile(r"[A-Za-z]{1,64}(?:\.[A-Za-z]{1,64}(?:\([A-Za-z]{1,64}\))?(?:\[[0-9]{1,4}\])?){0,32}")
 _TEXT = "The FHIR server made a remark on this search; its words are withheld."
 
 
-def judged_outcome(members: Members) -> dict[str, Any] | None:
-    """An OperationOutcome of the issues whose severity and code are FHIR's; None without any. Spec: semantics 7. Raises JsonError."""
+def judged_outcome(members: Members, text: str = _TEXT, *, places: bool = False) -> dict[str, Any] | None:
+    """An OperationOutcome of the issues whose severity and code are FHIR's, each with ``text`` for words; None without any.
+
+    ``places``: their expressions stay too, where they name nothing but elements. Raises JsonError. Spec: semantics 7.
+    """
     issues = value_of(members["issue"]) if "issue" in members else None
-    kept = [_judged(issue) for issue in issues if _is_known(issue)] if isinstance(issues, list) else []
+    kept = [_judged(issue, text, places=places) for issue in issues if _is_known(issue)] if isinstance(issues, list) else []
     return {"resourceType": "OperationOutcome", "issue": kept} if kept else None
 
 
@@ -30,5 +35,8 @@ def _is_known(issue: Any) -> bool:
     return isinstance(severity, str) and isinstance(code, str) and severity in SEVERITIES and code in ISSUE_TYPES
 
 
-def _judged(issue: dict[str, Any]) -> dict[str, Any]:
-    return {"severity": issue["severity"], "code": issue["code"], "details": {"text": _TEXT}}
+def _judged(issue: dict[str, Any], text: str, *, places: bool) -> dict[str, Any]:
+    made = {"severity": issue["severity"], "code": issue["code"], "details": {"text": text}}
+    named = issue.get("expression") if places else None
+    kept = [place for place in named if isinstance(place, str) and _ELEMENT.fullmatch(place)] if isinstance(named, list) else []
+    return {**made, "expression": kept} if kept else made

@@ -32,9 +32,10 @@ class Sealer:
         self._ciphers = tuple(AESGCM(HKDF(SHA256(), 32, None, _INFO).derive(key)) for key in keys)
         self._lifetime = lifetime
 
-    def seal(self, payload: bytes, context: bytes, now: float, nonce: bytes) -> str:
-        """A token that opens only with ``context`` until ``now`` plus the lifetime; ``nonce``: 12 bytes, never used twice."""
-        header = int(now + self._lifetime).to_bytes(_HEADER_BYTES, "big")
+    def seal(self, payload: bytes, context: bytes, now: float, nonce: bytes, *, lifetime: float | None = None) -> str:
+        """A token that opens only with ``context`` until ``now`` plus the sealer's lifetime, or ``lifetime``; ``nonce``: 12 bytes, never
+        used twice."""
+        header = int(now + (self._lifetime if lifetime is None else lifetime)).to_bytes(_HEADER_BYTES, "big")
         sealed = self._ciphers[0].encrypt(nonce, payload, header + context)
         return base64.urlsafe_b64encode(header + nonce + sealed).rstrip(b"=").decode()
 

@@ -6,16 +6,19 @@ Spec: Bulk Data Access IG 2.0, "Query Parameters"; semantics 8.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.query import decode_form
 from smart_gateway.fhir.references import Bases, parse_reference
 from smart_gateway.policy.exports import Pairs
 from smart_gateway.request.model import FhirRequest, QueryParameter
+from smart_gateway.request.operations import Argument, read_arguments
 from smart_gateway.request.parameters import read_parameters
 
 NDJSON = "application/fhir+ndjson"
@@ -27,9 +30,11 @@ _NEXT_FILTER = re.compile(r",(?=[A-Z][A-Za-z]+\?)")
 _MOST = 1000  # parameters of one filter
 _URI = "%!$&'()*+,/:;=?@[]|"  # what may stand in the filter as it is: it need not be encoded twice
 _ONCE = frozenset({"_outputFormat", "_since", "_until"})
-_NOT_SENT = frozenset({"_format", "_pretty"})
+_MEMBERS = {"_since": "valueInstant", "_until": "valueInstant", "patient": "valueReference"}
 # Named by the IG: what they add or order differently is not judged.
 _REFUSED = frozenset({"includeAssociatedData", "organizeOutputBy", "allowPartialManifests"})
+
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Kickoff:
 
 def read_kickoff(request: FhirRequest, bases: Bases) -> Kickoff:
     """The parameters of query and body together. Raises RequestError for those that are unknown, doubled, malformed or not supported."""
-    given = [*_of_query(request), *_of_body(request)]
+    given = [_read(argument) for argument in read_arguments(request, None)]
     for name in _ONCE:
         if sum(other == name for other, _ in given) > 1:
             raise _malformed(name, f"{name} is given more than once.")
@@ -70,44 +75,27 @@ def read_kickoff(request: FhirRequest, bases: Bases) -> Kickoff:
     return Kickoff(None if types is None else tuple(dict.fromkeys(types)), tuple(filters), tuple(pairs))
 
 
-def _of_query(request: FhirRequest) -> Iterator[tuple[str, str]]:
-    for parameter in request.parameters:
-        if parameter.key in _NOT_SENT:
-            continue
-        _require_known(parameter.key)
-        yield parameter.key, parameter.value
+def posted(pairs: Pairs) -> bytes:
+    """The Parameters resource of a kick-off by POST."""
+    parameters = [{"name": name, **_value(name, text)} for name, text in pairs]
+    return _encode({"resourceType": "Parameters", **({"parameter": parameters} if parameters else {})})
 
 
-def _of_body(request: FhirRequest) -> Iterator[tuple[str, str]]:
-    """Names and texts of a Parameters resource, each value of whatever primitive type, ``patient`` a Reference."""
-    if request.resource is None:
-        return
-    given = request.resource.get("parameter", [])
-    if request.resource.get("resourceType") != "Parameters" or not isinstance(given, list):
-        raise RequestError("The body of this operation is no Parameters resource.", reason="malformed-parameters", expression="Parameters")
-    for place, parameter in enumerate(given):
-        name, text = _posted(parameter, f"Parameters.parameter[{place}]")
-        _require_known(name)
-        yield name, text
+def _value(name: str, text: str) -> dict[str, Any]:
+    member = _MEMBERS.get(name, "valueString")
+    return {member: {"reference": text} if member == "valueReference" else text}
 
 
-def _posted(parameter: Any, expression: str) -> tuple[str, str]:
-    values = [key for key in parameter if key.startswith("value")] if isinstance(parameter, dict) else []
-    if len(values) != 1 or len(parameter) != 2 or not isinstance(parameter.get("name"), str):
-        raise RequestError("A parameter of an export is a name and one value.", reason="malformed-parameters", expression=expression)
-    value = parameter[values[0]]
-    text = value.get("reference") if values[0] == "valueReference" and isinstance(value, dict) else value
-    if not isinstance(text, str) or (values[0] == "valueReference") is not (parameter["name"] == "patient"):
-        text = "The value of a parameter has not the type that the parameter has."
-        raise RequestError(text, reason="malformed-parameters", expression=expression)
-    return parameter["name"], text
-
-
-def _require_known(name: str) -> None:
+def _read(argument: Argument) -> tuple[str, str]:
+    """Name and value; a value posted is of whatever primitive type, and a Reference for ``patient``."""
+    name = argument.parameter.key
     if name in _REFUSED:
-        raise RequestError(f"{name} is not supported in an export.", reason="parameter-not-supported", expression=f"http.{name}")
+        raise RequestError(f"{name} is not supported in an export.", reason="parameter-not-supported", expression=argument.place)
     if name not in _KNOWN:
-        raise RequestError("Not a parameter that is known for an export.", reason="unknown-parameter", expression=f"http.{name}")
+        raise RequestError("Not a parameter that is known for an export.", reason="unknown-parameter", expression=argument.place)
+    if not argument.is_plain or (argument.member is not None and (argument.member == "valueReference") is not (name == "patient")):
+        raise RequestError(f"{name} is given as another type of value.", reason="malformed-parameter", expression=argument.place)
+    return name, argument.parameter.value
 
 
 def _format(value: str) -> str:

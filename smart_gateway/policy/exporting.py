@@ -15,7 +15,7 @@ from smart_gateway.fhir.bundles import CARRIERS
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.export_parameters import NDJSON, Kickoff, TypeFilter, read_kickoff
+from smart_gateway.policy.export_parameters import NDJSON, Kickoff, TypeFilter, posted, read_kickoff
 from smart_gateway.policy.exports import (
     CancelExport,
     CheckExportFile,
@@ -120,7 +120,7 @@ def _start(request: FhirRequest, types: frozenset[str], pairs: Pairs) -> Plan:
     wish = (("Prefer", "respond-async" if handling is None else f"respond-async, handling={handling}"),)
     checks = ("status and file URLs are sealed for this client and subject", "each line of a file is a resource of the file's type")
     if request.method == "POST":
-        return Plan(StartExport(types, request.type, pairs), UpstreamRequest("POST", path, headers=wish), checks=checks)
+        return Plan(StartExport(types, request.type), UpstreamRequest("POST", path, headers=wish, content=posted(pairs)), checks=checks)
     return Plan(StartExport(types, request.type), UpstreamRequest("GET", path, pairs, headers=wish), checks=checks)
 
 

@@ -42,14 +42,10 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class StartExport:
-    """The answer must be the 202 of a job; its status URL is sealed with ``types`` and ``level``.
-
-    ``posted`` are names and values of the Parameters to send, None for a kick-off by GET.
-    """
+    """The answer must be the 202 of a job; its status URL is sealed with ``types`` and ``level``."""
 
     types: frozenset[str]
     level: str | None
-    posted: Pairs | None = None
 
 
 class ExportPlace(StrEnum):
