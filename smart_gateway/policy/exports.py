@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from smart_gateway.request.path import EXPORT_FILE, EXPORT_STATUS
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -51,8 +53,8 @@ class StartExport:
 class ExportPlace(StrEnum):
     """The operations of ours that sealed URLs lead to: a job's status, and one of its files."""
 
-    JOB = "$export-poll-status"
-    FILE = "$export-file"
+    JOB = EXPORT_STATUS
+    FILE = EXPORT_FILE
 
 
 @dataclass(frozen=True, slots=True)

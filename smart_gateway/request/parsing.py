@@ -49,6 +49,8 @@ _METHODS: Mapping[Place, Mapping[str, Interaction]] = {
     Place.COMPARTMENT: _reads(Interaction.SEARCH_COMPARTMENT),
     Place.COMPARTMENT_SEARCH: {"POST": Interaction.SEARCH_COMPARTMENT},
     Place.OPERATION: {**_reads(Interaction.OPERATION), "POST": Interaction.OPERATION},
+    Place.EXPORT_STATUS: {**_reads(Interaction.OPERATION), "DELETE": Interaction.OPERATION},
+    Place.EXPORT_FILE: _reads(Interaction.OPERATION),
 }
 _FORMS = frozenset({Place.SYSTEM_SEARCH, Place.TYPE_SEARCH, Place.COMPARTMENT_SEARCH})
 _RAW_CONTENT = frozenset({Interaction.READ, Interaction.VREAD})

@@ -15,6 +15,9 @@ from smart_gateway.fhir.references import Reference, is_id
 
 WELL_KNOWN = ".well-known"
 PROTECTED_RESOURCE = "oauth-protected-resource"
+# Where the sealed URLs of Bulk Data exports lead to (semantics 8).
+EXPORT_STATUS = "$export-poll-status"
+EXPORT_FILE = "$export-file"
 
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~$*/]+")
 # "%24" is the one encoding let through: many clients write "$everything" so.
@@ -42,6 +45,8 @@ class Place(Enum):
     COMPARTMENT = auto()
     COMPARTMENT_SEARCH = auto()
     OPERATION = auto()
+    EXPORT_STATUS = auto()
+    EXPORT_FILE = auto()
 
     __hash__ = object.__hash__  # each member is one object; Enum's own hash is a call into Python
 
@@ -99,7 +104,7 @@ class PathGrammar:
         if name in self._types:
             return Target(Place.TYPE, name)
         if name.startswith("$"):
-            return Target(Place.OPERATION, operation=_operation(name))
+            return Target(_EXPORTS.get(name, Place.OPERATION), operation=_operation(name))
         place = _SYSTEM.get(name)
         return Target(place) if place is not None else Target(Place.TYPE, self._type(name))
 
@@ -150,6 +155,7 @@ class PathGrammar:
 
 _SYSTEM = {"metadata": Place.METADATA, "_history": Place.SYSTEM_HISTORY, "_search": Place.SYSTEM_SEARCH}
 _TYPE_LEVEL = {"_history": Place.TYPE_HISTORY, "_search": Place.TYPE_SEARCH}
+_EXPORTS = {EXPORT_STATUS: Place.EXPORT_STATUS, EXPORT_FILE: Place.EXPORT_FILE}
 _DISCOVERY = {"smart-configuration": Place.SMART_CONFIGURATION, PROTECTED_RESOURCE: Place.PROTECTED_RESOURCE}
 
 
