@@ -28,8 +28,8 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``client_id``, ``fhir_user`` (``Practitioner/p1``), ``patient`` and ``actor`` (the ``sub`` of ``act``, RFC 8693) come from
     the verified token, so they are None for a 401. ``status`` is what the client got, ``upstream_status`` what the upstream
     answered, if it was asked; ``code`` the stable machine code of a refusal or error; ``rules`` the deciding scopes and policy
-    rules; ``removed`` the number of entries taken out of the answer; ``entries`` what became of those of a batch. With ``dry_run`` the outcome
-    is what would have been enforced.
+    rules; ``removed`` the number of entries taken out of the answer; ``entries`` what became of those of a batch. With ``dry_run``
+    the outcome is what would have been enforced.
     """
 
     time: float
