@@ -99,13 +99,18 @@ def judge_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Map
     """Judges a searchset entry by entry. Raises UpstreamError where the answer is not one that can be read."""
     try:
         found = read_searchset(base_rewriter(access.policy.bases).whole(raw))
-        searched = rule.types if rule.type is None else frozenset({rule.type})
-        entries = identify(found, searched, access.policy.vocabulary.types)
+        entries = identify(found, _searched(rule, access), access.policy.vocabulary.types)
         dependence = Dependence(known)
         kept = _settle(entries, rule, access, dependence)
     except ValueError:
         raise unreadable() from None
     return Pending(dependence.missing) if dependence.missing else JudgedSearchset(found, entries, kept)
+
+
+def _searched(rule: CheckSearchset, access: Access) -> frozenset[str]:
+    if rule.type is not None:
+        return frozenset({rule.type})
+    return access.policy.vocabulary.types if rule.is_record else rule.types
 
 
 def unreadable() -> UpstreamError:
@@ -131,7 +136,7 @@ def _verdict(entry: IdentifiedEntry, rule: CheckSearchset, access: Access, judge
     """Matches by the search's boundary, all else by what may be read of its type; without type or id nothing is known of it."""
     if entry.type is None or entry.id is None or entry.is_outcome:
         return OUTSIDE
-    if entry.mode == "include":
+    if entry.mode == "include" or rule.is_record:
         boundary = access.readable(entry.type)
     else:
         boundary = rule.boundary if rule.boundary is not None else access.boundary(entry.type, Permission.SEARCH)

@@ -210,7 +210,7 @@ def self_url(request: FhirRequest, public: str) -> str:
     if request.interaction is Interaction.PAGE:
         return page_url(public, request.type, request.page or "")
     owner = (request.compartment.type, request.compartment.id) if request.compartment is not None else ()
-    named = (name for name in (request.type, request.id) if name is not None)
+    named = (name for name in (request.type, request.id, request.operation) if name is not None)
     path = "/".join((public, *owner, *named, *(("_history",) if request.interaction in _HISTORIES else ())))
     query = encode_query(tuple((parameter.key, parameter.value) for parameter in request.parameters))
     return f"{path}?{query}" if query else path

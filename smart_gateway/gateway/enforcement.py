@@ -129,11 +129,12 @@ class _Posted:
 
     def __init__(self, exchange: Exchange, request: FhirRequest) -> None:
         self._request = request
+        self._read = exchange.read
         self._limits = exchange.snapshot.limits
         self._incoming = IncomingBody(exchange.scope, exchange.receive, self._limits, exchange.departure.watch)
 
     async def resource(self, check: BodyCheck) -> tuple[Mapping[str, Any], bytes]:
-        body = await self._incoming.read()
+        body = self._read if self._read is not None else await self._incoming.read()
         return read_resource(body, check, self._request.content_type, self._limits), body
 
     async def patch(self) -> JsonPatch:

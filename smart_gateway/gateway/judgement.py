@@ -7,22 +7,25 @@ from typing import assert_never
 
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.confine import Absent, Confined, confine_resource, confine_searchset
+from smart_gateway.answers.content import content_of
 from smart_gateway.answers.histories import confine_history
 from smart_gateway.answers.links import LinkSealer, link_sealer
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.gateway import conditions
 from smart_gateway.gateway.dependencies import settle
-from smart_gateway.gateway.exchange import JSON_TYPE
+from smart_gateway.gateway.exchange import JSON_TYPE, SANDBOX
 from smart_gateway.gateway.failures import refusal_of
+from smart_gateway.gateway.operations import answer_to_operation
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.gateway.written import answer_to_write
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms, OperationCheck
 from smart_gateway.policy.plan import AnswerToWrite, CheckHistory, CheckResource, CheckSearchset, Deny, UpstreamRequest
 from smart_gateway.request.model import FhirRequest
 
-Judged = CheckResource | CheckSearchset | CheckHistory | AnswerToWrite
+Judged = CheckResource | CheckSearchset | CheckHistory | AnswerToWrite | OperationCheck
 """The rules that judge the answer to one request."""
 
 
@@ -56,6 +59,8 @@ class Judgement:
                 return await self._history(rule, asked, received)
             case AnswerToWrite():
                 return await answer_to_write(rule, received, self.request, self.access, self.inner)
+            case CheckMeta() | CheckOutcome() | CheckTerms():
+                return await answer_to_operation(rule, received, self.access, self.inner)
             case _:
                 assert_never(rule)
 
@@ -67,6 +72,9 @@ class Judgement:
         validators = conditions.validators(received)
         if conditions.is_unchanged(self.request, received):
             return Answer(304, validators, b"")
+        if rule.content:
+            content = content_of(judged.body)
+            return Answer(200, ((b"content-type", content.media_type.encode("ascii")), SANDBOX, *validators), content.data)
         return Answer(200, (JSON_TYPE, *validators), judged.body)
 
     async def _searchset(self, rule: CheckSearchset, asked: UpstreamRequest, received: Received) -> Answer:

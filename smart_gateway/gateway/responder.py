@@ -22,6 +22,7 @@ from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.exports import CancelExport, CheckExportFile, CheckExportStatus, OpenExport, StartExport
+from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerRule,
     AnswerToWrite,
@@ -57,7 +58,7 @@ class Responder:
         match rule:
             case Stream():
                 await self._pass(_required(outgoing))
-            case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite():
+            case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite() | CheckMeta() | CheckOutcome() | CheckTerms():
                 await self._judge(rule, _required(outgoing))
             case CheckUnion():
                 await self._unite(rule)

@@ -102,12 +102,16 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class CheckResource:
-    """The answer must be one resource of ``type`` with ``id`` (and ``version``) inside ``boundary``; else it looks absent."""
+    """The answer must be one resource of ``type`` with ``id`` (and ``version``) inside ``boundary``; else it looks absent.
+
+    ``content``: what then leaves is not the resource, a Binary, but its content.
+    """
 
     type: str
     id: str
     boundary: Boundary
     version: str | None = None
+    content: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,11 @@ class CheckSearchset:
     count_only: bool = False
     drop_elements: tuple[str, ...] = ()
     types: frozenset[str] = frozenset()
+
+    @property
+    def is_record(self) -> bool:
+        """Whether nothing was searched for: a record (``$everything``), of which each resource is one that may be read."""
+        return self.type is None and not self.types
 
 
 @dataclass(frozen=True, slots=True)
