@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from smart_gateway.errors import NotSupported, RequestError
-from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, StoredCheck, Stream
-from tests.support.deciding import decide, denied, permitted, policy
+from smart_gateway.errors import RequestError
+from smart_gateway.policy.model import Capabilities
+from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, StoredCheck, Stream, UpstreamRequest
+from smart_gateway.policy.writing import hold
+from tests.support.deciding import decide, denied, permitted, policy, sent
 
 JSON = {"Content-Type": "application/fhir+json"}
 
@@ -105,22 +107,69 @@ def test_writes_take_no_parameters(query: str, scope: str) -> None:
     assert caught.value.status == 400
 
 
+def test_only_new_is_a_condition_of_an_update() -> None:
+    plan = permitted(decide("PUT", "/Observation/o1", "patient/Observation.u", headers=JSON | {"If-None-Match": "*"}))
+    assert plan.stored is not None
+    assert plan.stored.only_new
+    assert not plan.stored.create_allowed  # that is the policy's to say, not the client's
+
+
 @pytest.mark.parametrize(
-    ("method", "target", "headers"),
+    ("method", "condition"), [("PUT", 'W/"1"'), ("PUT", 'W/"1", W/"2"'), ("DELETE", "*"), ("DELETE", 'W/"1"'), ("DELETE", '"1", "2"')]
+)
+def test_other_conditions_on_what_is_not_stored_are_refused(method: str, condition: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        decide(method, "/Observation/o1", "patient/Observation.ud", headers=JSON | {"If-None-Match": condition})
+    assert (caught.value.status, caught.value.reason) == (400, "unsupported-condition")
+
+
+@pytest.mark.parametrize("value", ['W/"1", W/"2"', "1", "W/1", '"1', "", "*, *", 'w/"1"'])
+@pytest.mark.parametrize("scope", ["patient/Observation.ud", "system/*.cruds"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_if_match_is_one_entity_tag(value: str, scope: str, method: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        decide(method, "/Observation/o1", scope, headers=JSON | {"If-Match": value})
+    assert caught.value.status == 400
+
+
+HAPI = [policy(conditions="hapi"), policy(capabilities=Capabilities(software="HAPI FHIR Server"))]
+OTHERS = [
+    policy(),
+    policy(conditions="headers", capabilities=Capabilities(software="HAPI FHIR")),
+    policy(capabilities=Capabilities(software="Other HAPI FHIR")),
+]
+MATCH, UNBORN, NEW = ("If-Match", 'W/"3"'), ("If-Match", 'W/"0"'), ("If-None-Match", "*")
+
+
+@pytest.mark.parametrize(
+    ("method", "condition", "path", "header"),
     [
-        ("PUT", "/Observation?identifier=x", {}),
-        ("DELETE", "/Observation?identifier=x", {}),
-        ("POST", "/Observation", {"If-None-Exist": "identifier=x"}),
-        ("PUT", "/Observation/o1", {"If-None-Match": "*"}),
-        ("GET", "/Observation/o1/_history", {}),
-        ("GET", "/Observation/_history", {}),
-        ("GET", "/_history", {}),
+        ("DELETE", MATCH, ("Observation", "o1", "_history", "3"), MATCH),
+        ("DELETE", ("If-Match", '"3"'), ("Observation", "o1", "_history", "3"), ("If-Match", '"3"')),
+        ("DELETE", ("If-Match", "*"), ("Observation", "o1"), ("If-Match", "*")),
+        ("PUT", NEW, ("Observation", "o1"), UNBORN),
+        ("PUT", MATCH, ("Observation", "o1"), MATCH),
+        ("PATCH", MATCH, ("Observation", "o1"), MATCH),
     ],
 )
-def test_what_is_not_judged_yet_is_refused(method: str, target: str, headers: dict[str, str]) -> None:
-    given = headers if method in ("GET", "DELETE") else JSON | headers
-    with pytest.raises(NotSupported):
-        decide(method, target, "patient/*.cruds", headers=given)
+def test_hapi_is_told_the_version_where_it_looks(
+    method: str, condition: tuple[str, str], path: tuple[str, ...], header: tuple[str, str]
+) -> None:
+    plain = UpstreamRequest(method, ("Observation", "o1"))
+    for under in HAPI:
+        held = hold(plain, condition, under)
+        assert (held.path, held.headers) == (path, (header,))
+    for under in OTHERS:
+        held = hold(plain, condition, under)
+        assert (held.path, held.headers) == (("Observation", "o1"), (condition,))
+
+
+def test_the_clients_own_condition_on_a_delete_is_kept_on_hapi_too() -> None:
+    headers = {"If-Match": 'W/"3"'}
+    assert sent(decide("DELETE", "/Observation/o1", "system/*.cruds", headers=headers)) == "DELETE /Observation/o1"
+    assert (
+        sent(decide("DELETE", "/Observation/o1", "system/*.cruds", headers=headers, under=HAPI[0])) == "DELETE /Observation/o1/_history/3"
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
