@@ -13,7 +13,7 @@ JSON_PATCH = "application/json-patch+json"  # RFC 6902
 XML_PATCH = "application/xml-patch+xml"  # RFC 7351
 
 # By media: the type to ask the upstream for.
-ACCEPT = {"json": FHIR_JSON, "xml": FHIR_XML, "turtle": FHIR_TURTLE}
+ACCEPT = {"json": FHIR_JSON, "xml": FHIR_XML, "turtle": FHIR_TURTLE, "csv": "text/csv", "ndjson": "application/fhir+ndjson"}
 
 _MEDIA = {
     FHIR_JSON: "json",
@@ -27,6 +27,8 @@ _MEDIA = {
     FHIR_TURTLE: "turtle",
     "text/turtle": "turtle",
 }
+# What some servers say of resources that is no resource itself.
+_TABLES = {"text/csv": "csv", "application/fhir+ndjson": "ndjson", "application/ndjson": "ndjson"}
 _CODES = {"json": "json", "xml": "xml", "turtle": "turtle", "ttl": "turtle"}
 # What a resource may be sent as; text/json was never one of them.
 _JSON_BODIES = frozenset({FHIR_JSON, "application/json", "application/json+fhir"})
@@ -86,7 +88,7 @@ def is_json_body(content_type: str | None) -> bool:
 
 
 def media_of_format(value: str, version: str | None) -> str:
-    """What the parameter ``_format`` asks for: ``json``, ``xml``, ``turtle`` or ``other``.
+    """What the parameter ``_format`` asks for: ``json``, ``xml``, ``turtle``, ``csv``, ``ndjson`` or ``other``.
 
     A ``+`` that its sender did not encode has become a space. Spec: FHIR R4 http.html 3.1.0.1.11.
     """
@@ -98,7 +100,7 @@ def media_of_format(value: str, version: str | None) -> str:
 
 
 def media_of_accept(value: str, version: str) -> str | None:
-    """What the header ``Accept`` asks for: ``json``, ``xml``, ``turtle``, ``any`` or ``other``; None where it is malformed.
+    """What the header ``Accept`` asks for: the same, or ``any``; None where it is malformed.
 
     JSON wins where the client takes it at all, for it is what the gateway can judge; RFC 9110 section 12.5.1 leaves the choice to
     the server.
@@ -114,7 +116,7 @@ def media_of_accept(value: str, version: str) -> str | None:
         return "any"
     if offered.get("any") and offered.get("json") is not False:
         return "json" if offered.get("json") else "any"
-    return next((media for media in ("json", "xml", "turtle") if offered.get(media)), "other")
+    return next((media for media in ACCEPT if offered.get(media)), "other")
 
 
 def _media(type: MediaType, version: str | None) -> str | None:
@@ -123,7 +125,7 @@ def _media(type: MediaType, version: str | None) -> str | None:
         return None
     if charset is not None and charset.lower() not in {"utf-8", "utf8"}:
         return None
-    return _MEDIA.get(type.name)
+    return _MEDIA.get(type.name) or _TABLES.get(type.name)
 
 
 def _same_release(asked: str, version: str | None) -> bool:

@@ -23,7 +23,7 @@ JSON_TYPE = (b"content-type", b"application/fhir+json; charset=utf-8")
 
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _PRIVATE = (b"cache-control", b"private, no-store")
-_SANDBOX = (b"content-security-policy", b"sandbox")
+SANDBOX = (b"content-security-policy", b"sandbox")
 _SET_HERE = frozenset({b"x-content-type-options", b"cache-control"})
 _BODILESS = frozenset({204, 304})
 _ENDING = frozenset({408, 413})
@@ -99,7 +99,7 @@ class Exchange:
         if not public:
             all_headers.append(_PRIVATE)
         if sandbox:
-            all_headers.append(_SANDBOX)
+            all_headers.append(SANDBOX)
         self.findings.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 

@@ -8,12 +8,13 @@ import logging
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from smart_gateway.errors import SmartGatewayError, UpstreamError
+from smart_gateway.gateway.compression import compressing
 from smart_gateway.gateway.departure import ClientGone
 from smart_gateway.gateway.enforcement import Enforcement
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.recording import record
-from smart_gateway.gateway.snapshot import SnapshotSource
+from smart_gateway.gateway.snapshot import Snapshot, SnapshotSource
 
 _logger = logging.getLogger("smart_gateway")
 
@@ -39,7 +40,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
-                await self._serve(Exchange(scope, receive, send, self._snapshots(), self._lookout))
+                await self._http(self._snapshots(), scope, receive, send)
             case "lifespan":
                 await self._app(scope, receive, send)
             case "websocket":
@@ -47,6 +48,12 @@ class Gateway:
                 await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "FHIR is not spoken here by websocket."})
             case kind:
                 raise RuntimeError(f"the gateway serves no {kind}")
+
+    async def _http(self, snapshot: Snapshot, scope: Scope, receive: Receive, send: Send) -> None:
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._serve(Exchange(scope, receive, send, snapshot, self._lookout))
+
+        await (compressing(serve) if snapshot.compression else serve)(scope, receive, send)
 
     async def _serve(self, exchange: Exchange) -> None:
         started = exchange.snapshot.clock()

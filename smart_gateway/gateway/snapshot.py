@@ -55,7 +55,7 @@ class Snapshot:
     ``upstream_authorization`` is the Authorization value sent upstream in place of the client's; ``forward_authorization`` sends the
     client's own. ``trusted_proxies`` are the networks whose X-Forwarded-For is believed. ``clock`` gives seconds since the epoch,
     ``entropy`` that many random bytes. ``public_path`` is the path of the public base, without a trailing slash: the only one
-    served; ``public_host`` its host, with the port where it says one.
+    served; ``public_host`` its host, with the port where it says one. ``compression``: answers are compressed for clients that accept it.
     """
 
     policy: Policy
@@ -75,6 +75,7 @@ class Snapshot:
     answer_size: int = 64 * 1024 * 1024
     answer_time: float = 60.0
     dry_run: bool = False
+    compression: bool = False
     clock: Callable[[], float] = time.time
     entropy: Callable[[int], bytes] = os.urandom
     public_path: str = field(init=False)

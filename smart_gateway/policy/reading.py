@@ -31,9 +31,13 @@ def plan_read(request: FhirRequest, access: Access) -> Decision:
         return Permit(Plan(Stream(), upstream), grounds)
     if not access.matcher.could_hold(boundary, request.type, request.id):
         return absent(access.policy, grounds)
-    require_judged_media(request)
     query = _bounded_query(request, access, boundary)
-    rule = CheckResource(request.type, request.id, boundary, request.version)
+    content = request.preferences.media == "raw"
+    if content:
+        query = ()  # the whole Binary is fetched in its FHIR form, which can be judged
+    else:
+        require_judged_media(request)
+    rule = CheckResource(request.type, request.id, boundary, request.version, content)
     sentence = access.remembered(("read", request.type), lambda: f"{check_sentence(boundary)}, else it looks absent")
     check = f"{request.type}/{request.id} {sentence}"
     return Permit(Plan(rule, UpstreamRequest("GET", path, query), checks=(check,)), grounds)

@@ -32,7 +32,8 @@ class QueryParameter:
 class Preferences:
     """Headers that steer the answer, as parsed; anything else in them was refused or dropped.
 
-    ``media`` is ``json``, ``xml``, ``turtle``, ``raw`` (Binary content), ``any``, or ``other`` for what no FHIR server gives.
+    ``media`` is ``json``, ``xml``, ``turtle``, ``csv``, ``ndjson``, ``raw`` (Binary content), ``any``, or ``other`` for what no FHIR server
+    gives.
     ``accept`` is the media type to ask the upstream for when nothing is checked. ``if_match`` and friends are the raw header
     values, already checked for syntax.
     ``prefer_return``: ``minimal``, ``representation``, ``OperationOutcome`` or None; ``prefer_handling``: ``strict``, ``lenient`` or None.

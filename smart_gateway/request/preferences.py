@@ -20,6 +20,7 @@ _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PREFERENCE = re.compile(rf'[ \t]*({_WORD})(?:[ \t]*=[ \t]*("[^"\\]*"|{_WORD})?)?[ \t]*(?:;.*)?')
 _RETURN = frozenset({"minimal", "representation", "OperationOutcome"})
 _HANDLING = frozenset({"strict", "lenient"})
+_CONTENT = frozenset({"other", "csv", "ndjson"})  # what a Binary may hold, and is not itself
 _CACHED_LENGTH = 512  # characters; longer ones are no habit of an honest client, and would fill the cache
 _CONDITIONAL = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-none-exist"})
 
@@ -74,7 +75,7 @@ def _media(accept: str, version: str, format: str | None, binary: bool) -> tuple
     asked = media_of_accept(accept, version)
     if asked is None:
         raise RequestError("The header Accept is malformed.", reason="malformed-header", expression="http.Accept")
-    if asked == "other" and binary:
+    if asked in _CONTENT and binary:
         return "raw", accept
     return asked, ACCEPT.get(asked)
 

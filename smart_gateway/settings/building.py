@@ -96,6 +96,7 @@ def build(
         required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
         trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),
         cors_origins=frozenset(settings.server.cors.origins if settings.server.cors else ()),
+        compression=settings.server.compression == "gzip",
         forward_authorization=authorization == "forward",
         upstream_authorization=None if bearer is None else f"Bearer {bearer}",
         answer_size=settings.upstream.answer_size,

@@ -47,6 +47,10 @@ class ServerSettings(Section):
     """Absent: no other origin may call."""
     sealing: SealingSettings = SealingSettings()
     """How paging links are sealed."""
+    compression: Literal["none", "gzip"] = "none"
+    """`gzip`: answers of 1 KiB and more are compressed for clients that accept it. Not the default: it costs CPU that a proxy in front
+    of the gateway has to spare, and an answer that holds both a secret and what an attacker chose tells of the secret by its length
+    (BREACH)."""
     listeners: NotYet = None
     tls: NotYet = None
 

@@ -121,7 +121,7 @@ def test_without_a_version_to_compare_with_none_fits() -> None:
         ("application/fhir+json;q=0.000", "other"),
         ("*/*;q=0", "other"),
         ("text/*", "other"),
-        ("text/csv", "other"),
+        ("text/csv", "csv"),
         ("application/fhir+json; fhirVersion=4.0", "json"),
         ("application/fhir+json; fhirVersion=4.3", "other"),
         ('application/fhir+json; charset="UTF-8"', "json"),

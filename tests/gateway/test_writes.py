@@ -245,7 +245,5 @@ async def test_raw_content_streams_up_without_a_bound() -> None:
     assert (response.status_code, response.headers["location"]) == (201, f"{PUBLIC}/Binary/b1/_history/1")
     (asked,) = upstream.asked
     assert (asked.body, asked.header("content-type"), asked.header("content-length")) == (b"%PDF", "application/pdf", "4")
-    encoded = await front.request("POST", "/Binary", content=b"x", headers={"Content-Type": "application/pdf", "Content-Encoding": "gzip"})
-    assert encoded.status_code == 415
     front.reload(limits=Limits(body=3))
     assert (await front.request("POST", "/Binary", content=b"%PDF", headers={"Content-Type": "application/pdf"})).status_code == 413
