@@ -8,7 +8,7 @@ from typing import Any
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.plan import CheckBatch, Decision, Deny, EntryDecision, UpstreamRequest
+from smart_gateway.policy.plan import CheckBatch, CheckUnion, Decision, Deny, EntryDecision, UpstreamRequest
 from smart_gateway.request.model import FhirRequest
 
 
@@ -24,7 +24,8 @@ def explain_decision(request: FhirRequest, decision: Decision) -> dict[str, Any]
         return shown | (_entries(decision.entries) if decision.entries else {})
     plan = decision.plan
     criteria = plan.criteria.search if plan.criteria is not None else None
-    upstream = [_upstream(request) for request in (criteria, plan.upstream) if request is not None]
+    branches = [branch.upstream for branch in plan.answer.branches] if isinstance(plan.answer, CheckUnion) else []
+    upstream = [_upstream(request) for request in (criteria, plan.upstream, *branches) if request is not None]
     shown |= {"decision": "permit", "status": None, "code": None, "reasons": []}
     shown |= {"upstream": upstream, "checks": list(plan.checks), "required_scopes": [], "hint": False}
     return shown | (_entries(plan.answer.entries) if isinstance(plan.answer, CheckBatch) else {})
