@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from smart_gateway.errors import NotAcceptable, RequestError
 from smart_gateway.fhir.references import parse_reference
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.exporting import EXPORT_OPERATIONS
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.linking import Links, full_url_type
 from smart_gateway.policy.plan import BodyCheck, CheckBatch, Decision, Denial, Deny, EntryDecision, Permit, Plan
@@ -55,6 +56,8 @@ def links_of(batch: Batch, access: Access) -> Links:
 def _decide(entry: BatchEntry, access: Access, authorize: Authorize) -> Permit | Deny | RequestError:
     if isinstance(entry.request, RequestError):
         return entry.request
+    if entry.request.operation in EXPORT_OPERATIONS:  # what it answers comes later, and elsewhere
+        return RequestError("An export is no interaction of a batch.", reason="export-in-batch")
     try:
         _require_own_url(entry, entry.request, access)
         if entry.request.preferences.media not in JUDGED_MEDIA:

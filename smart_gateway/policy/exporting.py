@@ -117,7 +117,8 @@ def _plan_start(request: FhirRequest, access: Access) -> Decision:
 def _start(request: FhirRequest, types: frozenset[str], pairs: Pairs) -> Plan:
     path = tuple(segment for segment in (request.type, request.id, KICKOFF) if segment is not None)
     handling = request.preferences.prefer_handling
-    wish = (("Prefer", "respond-async" if handling is None else f"respond-async, handling={handling}"),)
+    # HAPI gives a job out again to whoever asks for the same, unless told not to: one client would then cancel another's.
+    wish = (("Prefer", "respond-async" if handling is None else f"respond-async, handling={handling}"), ("Cache-Control", "no-cache"))
     checks = ("status and file URLs are sealed for this client and subject", "each line of a file is a resource of the file's type")
     if request.method == "POST":
         return Plan(StartExport(types, request.type), UpstreamRequest("POST", path, headers=wish, content=posted(pairs)), checks=checks)
