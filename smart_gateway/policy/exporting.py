@@ -83,7 +83,7 @@ def authorize_export(request: FhirRequest, access: Access) -> Deny | None:
             return Deny(403, (_NOT_OPENED,))
         if needs:
             return _require(needs, access)
-    return None if exportable(access) else Deny(403, (_NONE,))
+    return None if any(scope.context is Context.SYSTEM for scope in access.scopes) else Deny(403, (_NONE,))
 
 
 def plan_export(request: FhirRequest, access: Access) -> Decision:
