@@ -134,10 +134,11 @@ def _document(raw: bytes, bases: Bases) -> Mapping[str, Any]:
 
 
 def _rest(rest: Mapping[str, Any], discovery: Mapping[str, Any] | None) -> dict[str, Any]:
-    """One ``rest`` with the interactions that this version serves: no system-level ones, no operations."""
+    """One ``rest`` with the interactions that this version serves. Types are searched together on every upstream: one by one."""
     made: dict[str, Any] = {"mode": "server"}
     made |= {name: rest[name] for name in ("documentation", "searchParam") if name in rest}
     made["security"] = _security(discovery)
+    made["interaction"] = [{"code": "search-system"}]
     made["resource"] = [_resource(resource) for resource in _objects(rest.get("resource"))]
     return made
 

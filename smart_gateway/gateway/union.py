@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.confine import judge_searchset
 from smart_gateway.answers.merging import BranchPage, Merging
+from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.gateway.conditions import wishes
 from smart_gateway.gateway.dependencies import settle
@@ -46,11 +47,12 @@ def _group(queue: list[Branch], rule: CheckUnion) -> list[Branch]:
 
 
 class _Asking:
-    """The pages that were asked for one answer; ``left`` is how many may still be."""
+    """The pages that were asked for one answer; ``left`` is how many may still be. Together they are no larger than one answer may be."""
 
     def __init__(self, judgement: Judgement) -> None:
         self._judgement = judgement
         self._had: dict[UpstreamRequest, BranchPage] = {}
+        self._size = judgement.snapshot.answer_size
         self.left = MOST_REQUESTS
 
     def cost(self, branches: Sequence[Branch]) -> int:
@@ -78,6 +80,9 @@ class _Asking:
         if refusal is not None:
             return refusal
         raw = received.require_json(judgement.access.policy.vocabulary.release.version)
+        self._size -= len(raw)
+        if self._size < 0:
+            raise UpstreamError("The FHIR server's answers are together larger than can be checked.")
         judged = await settle(lambda known: judge_searchset(raw, rule, judgement.access, known), judgement.access, judgement.inner)
         judgement.removed += judged.removed
         return BranchPage(judged, judgement.links(branch.upstream).onward(judged.found.links, rule))

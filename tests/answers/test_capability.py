@@ -61,7 +61,8 @@ def test_the_statement_says_what_is_served() -> None:
     assert made["implementation"] == {"description": "HAPI", "url": PUBLIC}
     assert made["url"] == f"{PUBLIC}/metadata"
     (rest,) = made["rest"]
-    assert not {"interaction", "operation"} & rest.keys()
+    assert rest["interaction"] == [{"code": "search-system"}]
+    assert "operation" not in rest
     observation = rest["resource"][0]
     assert observation["interaction"] == [{"code": "read"}, {"code": "search-type"}]
     assert (observation["conditionalCreate"], observation["conditionalUpdate"], observation["conditionalDelete"]) == (True, True, "single")
