@@ -18,7 +18,6 @@ from smart_gateway.fhir.references import Bases
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.exporting import TOKEN_PARAMETERS
 from smart_gateway.policy.exports import ExportFile, ExportJob, ExportPlace, FileKind, Pairs
-from smart_gateway.principal import Principal
 
 LIFETIME = 24 * 3600.0  # seconds; a job outlives pages and tokens
 _SEGMENT = re.compile(r"(?!\.{1,2}$)[$A-Za-z0-9_\-.~]{1,256}")
@@ -69,7 +68,7 @@ class JobSealer:
         return _Job(job.path, job.query, types, job.level)
 
     def _url(self, place: ExportPlace, payload: bytes) -> str:
-        context = _context(place, self.access.principal)
+        context = _context(place, self.access)
         token = self.sealer.seal(payload, context, self.now, self.entropy(NONCE_BYTES), lifetime=LIFETIME)
         return f"{self.access.policy.bases.public}/{place}?{TOKEN_PARAMETERS[place]}={token}"
 
@@ -119,15 +118,16 @@ def locate(url: str, bases: Bases) -> tuple[tuple[str, ...], Pairs] | None:
         return None
 
 
-def _context(place: ExportPlace, principal: Principal) -> bytes:
-    """Whom a URL is bound to. Not to the token's scopes: they are judged anew at each use, and a job outlives its token."""
-    bound = (principal.issuer, principal.subject, principal.client_id, principal.tenant)
+def _context(place: ExportPlace, access: Access) -> bytes:
+    """Whom a URL is bound to, and at which base. Not to the token's scopes: they are judged anew at each use, and a job outlives its token."""
+    who, bases = access.principal, access.policy.bases
+    bound = (who.issuer, who.subject, who.client_id, who.tenant, bases.public, bases.upstream)
     return hashlib.sha256(b"export" + _encode((place, bound))).digest()
 
 
 def _unseal(place: ExportPlace, token: str, decoder: msgspec.json.Decoder[_T], access: Access, sealer: Sealer, now: float) -> _T:
     try:
-        return decoder.decode(sealer.open(token, _context(place, access.principal), now))
+        return decoder.decode(sealer.open(token, _context(place, access), now))
     except PageExpired:
         raise PageExpired("This address of an export has expired: export again.", reason="export-expired") from None
     except (PageRefused, msgspec.DecodeError):
