@@ -112,3 +112,41 @@ def test_a_filter_of_any_characters_fits_into_a_header() -> None:
     scope = smallest_scope(Context.USER, "Observation", Permission.READ, Syntax.V2, (("code", 'a "b"&c=d%\\,e'),))
     assert not set('"\\ ') & set(scope.text)
     assert parse_scope(scope.text) == scope
+
+
+@pytest.mark.parametrize(
+    ("type", "expected"),
+    [
+        ("Observation", [("subject", "Patient/a,Patient/b"), ("performer", "Patient/a,Patient/b")]),
+        ("Encounter", [("patient", "Patient/a,Patient/b")]),
+        ("Patient", [("_id", "a,b")]),
+    ],
+)
+def test_a_compartment_by_each_of_its_parameters(type: str, expected: list[tuple[str, str]]) -> None:
+    both = Compartment("Patient", ("a", "b"))
+    ways = narrower().compartment_ways(both, type)
+    assert [way.parameters for way in ways] == [(pair,) for pair in expected]
+    assert [[(f.key, ",".join(f.values)) for f in way.unless] for way in ways] == [expected[:place] for place in range(len(expected))]
+    (preferred,) = narrower().compartment_ways(both, type, preferred=True)
+    assert preferred.parameters == ((narrower().compartment_parameter("Patient", type), expected[0][1]),)
+    assert preferred.unless == ()
+
+
+def test_two_compartments_are_asked_for_in_every_combination() -> None:
+    region = Region((A, Compartment("Practitioner", ("p",))), (LAB,))
+    ways = narrower().narrow_each(Boundary.of([region]), "Condition")
+    patient, asserter = ("patient", "Patient/a"), ("asserter", "Patient/a")
+    assert [way.parameters for way in ways] == [
+        (patient, ("asserter", "Practitioner/p"), ("category", "laboratory")),
+        (asserter, ("asserter", "Practitioner/p"), ("category", "laboratory")),
+    ]
+    assert [way.unless for way in ways] == [(), (Filter("patient", None, ("Patient/a",)),)]
+
+
+def test_each_way_is_as_exact_as_the_one() -> None:
+    for regions in ([Region((A,))], [Region((A,), (NOT_LAB,))], [Region((A,), (LAB,)), Region((B,), (VITAL,))]):
+        boundary = Boundary.of(regions)
+        assert {way.exact for way in narrower().narrow_each(boundary, "Observation")} == {narrower().narrow(boundary, "Observation").exact}
+    assert [way.parameters for way in narrower().narrow_each(everything(), "Observation")] == [()]
+    with pytest.raises(ValueError, match="NOTHING"):
+        narrower().narrow_each(NOTHING, "Observation")
