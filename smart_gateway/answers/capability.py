@@ -11,10 +11,11 @@ from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.strict_json import JsonError, parse_json
+from smart_gateway.policy.exporting import EXPORTED_ON, KICKOFF
 from smart_gateway.policy.model import Capabilities
+from smart_gateway.policy.operation_table import opened_on
+from smart_gateway.policy.requirements import SERVED_ON_TYPES, SERVED_OVER_ALL
 
-# What this version serves; the upstream may do more, and saying so would send clients into refusals.
-_SERVED = frozenset({"read", "vread", "search-type", "create", "update", "delete"})
 _STATEMENT_MEMBERS = (
     "resourceType id url version name title status experimental date publisher contact description useContext jurisdiction purpose "
     "copyright kind instantiates imports software implementation fhirVersion format patchFormat acceptLanguage implementationGuide"
@@ -23,6 +24,7 @@ _RESOURCE_MEMBERS = (
     "type profile supportedProfile documentation versioning readHistory updateCreate referencePolicy searchInclude searchRevInclude "
     "searchParam"
 ).split()
+_OPERATION_MEMBERS = ("extension", "name", "definition", "documentation")
 _SMART_SERVICE = {
     "coding": [
         {
@@ -134,21 +136,42 @@ def _document(raw: bytes, bases: Bases) -> Mapping[str, Any]:
 
 
 def _rest(rest: Mapping[str, Any], discovery: Mapping[str, Any] | None) -> dict[str, Any]:
-    """One ``rest`` with the interactions that this version serves. Types are searched together on every upstream: one by one."""
+    """One ``rest`` with what is served; the upstream may do more, and saying so would send clients into refusals.
+
+    Types are searched together on every upstream: one by one.
+    """
     made: dict[str, Any] = {"mode": "server"}
     made |= {name: rest[name] for name in ("documentation", "searchParam") if name in rest}
     made["security"] = _security(discovery)
-    made["interaction"] = [{"code": "search-system"}]
+    others = [found for found in _served(rest, SERVED_OVER_ALL) if found.get("code") != "search-system"]
+    made["interaction"] = [{"code": "search-system"}, *others]
     made["resource"] = [_resource(resource) for resource in _objects(rest.get("resource"))]
-    return made
+    return made | _operations(rest, None)
 
 
 def _resource(resource: Mapping[str, Any]) -> dict[str, Any]:
     made = {name: resource[name] for name in _RESOURCE_MEMBERS if name in resource}
-    made["interaction"] = [found for found in _objects(resource.get("interaction")) if found.get("code") in _SERVED]
+    made["interaction"] = _served(resource, SERVED_ON_TYPES)
     # Criteria are asked here, and what they find is written by id; the upstream itself must look for what a create names.
     conditional = {"conditionalCreate": resource.get("conditionalCreate") is True, "conditionalUpdate": True}
-    return made | conditional | {"conditionalDelete": "single"}
+    type = resource.get("type")
+    operations = _operations(resource, type) if isinstance(type, str) else {}
+    return made | conditional | {"conditionalDelete": "single"} | operations
+
+
+def _served(holder: Mapping[str, Any], codes: frozenset[str]) -> list[Mapping[str, Any]]:
+    return [found for found in _objects(holder.get("interaction")) if found.get("code") in codes]
+
+
+def _operations(holder: Mapping[str, Any], type: str | None) -> dict[str, Any]:
+    """Those that the upstream has and the gateway opens. Their names may come with the ``$`` or without."""
+    opened = opened_on(type) | ({KICKOFF} if type in EXPORTED_ON else frozenset())
+    found = [
+        {name: operation[name] for name in _OPERATION_MEMBERS if name in operation}
+        for operation in _objects(holder.get("operation"))
+        if f"${str(operation.get('name')).removeprefix('$')}" in opened
+    ]
+    return {"operation": found} if found else {}
 
 
 def _security(discovery: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -45,6 +45,7 @@ _READS = Permission.READ | Permission.SEARCH
 # The levels by type and whether an id is named, and the types that a job of each needs besides those it exports.
 _LEVELS = {(None, False): frozenset[str](), ("Patient", False): frozenset({"Patient"}), ("Group", True): frozenset({"Group", "Patient"})}
 _NEEDS = {type: needs for (type, _), needs in _LEVELS.items()}
+EXPORTED_ON = frozenset(type for type, _ in _LEVELS)
 # Not asked for unless by name: no records of anybody's, or (Group, List) of many patients, which servers refuse at the level of Patient.
 _NOT_RECORDS = frozenset({"Binary", "OperationOutcome", "Parameters"})
 _OF_MANY = frozenset({"Group", "List"})

@@ -207,6 +207,13 @@ SHIPPED: tuple[OperationRule, ...] = (
 )
 
 
+def opened_on(type: str | None) -> frozenset[str]:
+    """The operations of the list on ``type`` or its instances; at the base, where ``type`` is None."""
+    if type is None:
+        return frozenset(rule.name for rule in SHIPPED if Level.SYSTEM in rule.levels)
+    return frozenset(rule.name for rule in SHIPPED if (rule.types is None or type in rule.types) and rule.levels.keys() - {Level.SYSTEM})
+
+
 def level_of(request: FhirRequest) -> Level:
     """Where ``request``, an operation, calls it."""
     if request.type is None:

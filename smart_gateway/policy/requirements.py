@@ -27,3 +27,9 @@ REQUIRED: Mapping[Interaction, Permission] = {
 
 # Discovery needs no token (semantics 11).
 DISCOVERY = frozenset({Interaction.CAPABILITIES, Interaction.SMART_CONFIGURATION, Interaction.PROTECTED_RESOURCE})
+
+# What the gateway serves where the upstream does, by the codes of a CapabilityStatement: on a type, and over all of them.
+# Spec: https://hl7.org/fhir/R4/valueset-type-restful-interaction.html, valueset-system-restful-interaction.html.
+_OVER_ALL = frozenset({Interaction.HISTORY_SYSTEM, Interaction.SEARCH_SYSTEM})
+SERVED_ON_TYPES = frozenset(map(str, REQUIRED.keys() - _OVER_ALL - {Interaction.SEARCH_COMPARTMENT, Interaction.PAGE}))
+SERVED_OVER_ALL = frozenset({*map(str, _OVER_ALL), "batch", "transaction"})

@@ -7,7 +7,9 @@ import pytest
 
 from smart_gateway.answers.capability import capability_statement, facts, protected_resource, smart_configuration
 from smart_gateway.errors import UpstreamError
+from smart_gateway.policy.authorize import _PLANNERS
 from smart_gateway.policy.model import Capabilities
+from smart_gateway.policy.requirements import SERVED_ON_TYPES, SERVED_OVER_ALL
 from tests.answers.conftest import BASES, PUBLIC, UPSTREAM, compact
 
 DISCOVERY = {
@@ -35,20 +37,26 @@ STATEMENT: dict[str, Any] = {
         {
             "mode": "server",
             "security": {"cors": True, "service": [{"text": "Basic"}]},
-            "interaction": [{"code": "transaction"}, {"code": "history-system"}],
-            "operation": [{"name": "expunge"}],
+            "interaction": [{"code": "transaction"}, {"code": "history-system"}, {"code": "shout"}],
+            "operation": [{"name": "expunge"}, {"name": "export", "definition": "x"}, {"name": "everything"}, {"name": "meta"}],
             "searchParam": [{"name": "_lastUpdated", "type": "date"}],
             "resource": [
                 {
                     "type": "Observation",
-                    "interaction": [{"code": "read"}, {"code": "patch"}, {"code": "search-type"}, {"code": "history-instance"}],
+                    "interaction": [{"code": "read"}, {"code": "patch"}, {"code": "search-type"}, {"code": "shout"}],
                     "conditionalCreate": True,
                     "conditionalDelete": "multiple",
-                    "operation": [{"name": "lastn"}],
+                    "operation": [
+                        {"name": "lastn", "definition": f"{UPSTREAM}/OperationDefinition/lastn", "secret": 1},
+                        {"name": "$validate"},
+                        {"name": "export"},
+                        {"name": "meta-add"},
+                        {"name": 7},
+                    ],
                     "searchParam": [{"name": "patient", "type": "reference"}, {"name": 7}],
                 },
-                {"type": "Patient"},
-                {"type": 7},
+                {"type": "Patient", "operation": [{"name": "everything"}, {"name": "export"}, {"name": "merge"}]},
+                {"type": 7, "operation": [{"name": "meta"}]},
             ],
         },
     ],
@@ -61,12 +69,23 @@ def test_the_statement_says_what_is_served() -> None:
     assert made["implementation"] == {"description": "HAPI", "url": PUBLIC}
     assert made["url"] == f"{PUBLIC}/metadata"
     (rest,) = made["rest"]
-    assert rest["interaction"] == [{"code": "search-system"}]
-    assert "operation" not in rest
-    observation = rest["resource"][0]
-    assert observation["interaction"] == [{"code": "read"}, {"code": "search-type"}]
+    assert rest["interaction"] == [{"code": "search-system"}, {"code": "transaction"}, {"code": "history-system"}]
+    assert rest["operation"] == [{"name": "export", "definition": "x"}, {"name": "meta"}]
+    observation, patient, odd = rest["resource"]
+    assert observation["interaction"] == [{"code": "read"}, {"code": "patch"}, {"code": "search-type"}]
     assert (observation["conditionalCreate"], observation["conditionalUpdate"], observation["conditionalDelete"]) == (True, True, "single")
-    assert "operation" not in observation
+    assert observation["operation"] == [{"name": "lastn", "definition": f"{PUBLIC}/OperationDefinition/lastn"}, {"name": "$validate"}]
+    assert patient["operation"] == [{"name": "everything"}, {"name": "export"}]
+    assert "operation" not in odd
+
+
+def test_what_is_served_has_a_planner() -> None:
+    planned = {str(interaction) for interaction in _PLANNERS}
+    assert planned >= SERVED_ON_TYPES
+    assert planned | {"transaction"} >= SERVED_OVER_ALL
+    on_types = "read vread update patch delete history-instance history-type create search-type"  # FHIR R4, type-restful-interaction
+    assert set(on_types.split()) == SERVED_ON_TYPES
+    assert {"transaction", "batch", "search-system", "history-system"} == SERVED_OVER_ALL
 
 
 def test_the_statement_names_the_issuer() -> None:
