@@ -119,7 +119,7 @@ def locate(url: str, bases: Bases) -> tuple[tuple[str, ...], Pairs] | None:
 
 
 def _context(place: ExportPlace, access: Access) -> bytes:
-    """Whom a URL is bound to, and at which base. Not to the token's scopes: they are judged anew at each use, and a job outlives its token."""
+    """Whom a URL is bound to, and at which base; not to the token's scopes, which are judged anew at each use: a job outlives its token."""
     who, bases = access.principal, access.policy.bases
     bound = (who.issuer, who.subject, who.client_id, who.tenant, bases.public, bases.upstream)
     return hashlib.sha256(b"export" + _encode((place, bound))).digest()

@@ -25,9 +25,10 @@ from smart_gateway.policy.exports import (
     OpenExport,
     StartExport,
 )
-from smart_gateway.policy.plan import Deny, Plan, UpstreamRequest
+from smart_gateway.policy.plan import Denial, Deny, Plan, UpstreamRequest
 
 _ACCEPTED = 202
+_NOBODY = Denial("export-unbound", "The token names neither client nor subject: nobody could be told from others who come for the export.")
 _JSON = (b"content-type", b"application/json")
 _PROGRESS = re.compile(r"[ -~]{1,100}")
 _SECONDS = re.compile(r"[0-9]{1,4}", re.ASCII)
@@ -63,6 +64,9 @@ class Exporting:
             await self._exchange.answer(answer)
 
     async def _start(self, rule: StartExport, request: UpstreamRequest) -> Answer | Deny:
+        who = self._access.principal
+        if who.subject is None and who.client_id is None:
+            return Deny(403, (_NOBODY,))
         received = await self._ask(request)
         if received.status != _ACCEPTED:
             return self._refusal(received)
