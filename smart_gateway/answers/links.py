@@ -7,7 +7,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -138,7 +138,8 @@ class LinkSealer:
         context = page_context(self.principal, type, self.bases.public)
         token = self.sealer.seal(_pack(_encode(payload)), context, self.now, self.entropy(NONCE_BYTES))
         url = page_url(self.bases.public, type, token)
-        return url if len(url) - len(self.bases.public.partition("://")[2].partition("/")[0]) < self.longest else None
+        origin = len(self.bases.public) - len(urlsplit(self.bases.public).path)
+        return url if len(url) - origin < self.longest else None
 
 
 def link_sealer(

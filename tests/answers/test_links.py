@@ -7,12 +7,22 @@ from urllib.parse import urlsplit
 import pytest
 
 from smart_gateway.answers.links import link_sealer, open_page, page_context, parse_target, relative_target, self_url
-from smart_gateway.boundary.model import NOTHING
-from smart_gateway.errors import PageExpired, PageRefused
+from smart_gateway.boundary.model import NOTHING, Filter
+from smart_gateway.errors import PageExpired, PageRefused, RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import CheckSearchset, Page, UpstreamRequest
+from smart_gateway.policy.plan import (
+    Branch,
+    CheckHistory,
+    CheckSearchset,
+    CheckUnion,
+    Page,
+    PageBranch,
+    SortKey,
+    UnionPage,
+    UpstreamRequest,
+)
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from tests.answers.conftest import BASES, NOW, POLICY, PUBLIC, SEALER, UPSTREAM, access, principal
 
@@ -182,3 +192,66 @@ def test_links_hold_the_first_of_each_relation(lab: Access) -> None:
     sealer = link_sealer(SEARCH, PLACE, access("patient/Observation.rs"), SEALER, NOW, lambda size: b"\x01" * size)
     found = (("previous", f"{UPSTREAM}?p=1"), ("prev", f"{UPSTREAM}?p=2"), ("self", f"{UPSTREAM}?p=3"), ("collection", f"{UPSTREAM}?p=4"))
     assert [link["relation"] for link in sealer.links(found, CheckSearchset("Observation", NOTHING, True))] == ["self", "previous"]
+
+
+BOUND = CheckSearchset("Observation", NOTHING, False, drop_elements=("subject",))
+
+
+def union_link(found: Access, *branches: Branch, longest: int = 8192) -> list[dict[str, str]]:
+    rule = CheckUnion((), "Observation", 7, (SortKey("date", True), SortKey("_lastUpdated")))
+    sealer = link_sealer(SEARCH, (), found, SEALER, NOW, lambda size: b"\x01" * size, longest)
+    return sealer.union_links(branches, rule)
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [
+        UpstreamRequest("GET", ("Observation",), (("code", "http://loinc.org|1 &?#\u00fc+"), ("subject", "Patient/123"))),
+        UpstreamRequest("GET", ("Observation",)),
+        UpstreamRequest("GET", (), (("_getpages", "a-b"),)),
+        UpstreamRequest("GET", ("Patient", "123", "Observation"), (("code", "x"),)),
+        UpstreamRequest("POST", ("Observation", "_search"), form=(("code", "a&b=c"), ("empty", ""))),
+        UpstreamRequest("POST", ("Patient", "123", "Observation", "_search"), form=()),
+    ],
+)
+@pytest.mark.parametrize("copies", [1, 60])
+def test_a_union_goes_round(lab: Access, upstream: UpstreamRequest, copies: int) -> None:
+    unless = (Filter("subject", None, ("Patient/123", "Patient/4\\,5")),)
+    branch = Branch(upstream, BOUND, unless, 3)
+    links = union_link(lab, *[branch] * copies)
+    assert [link["relation"] for link in links] == ["self", "next"]
+    assert len(links[1]["url"]) < 2000
+    opened = open_page(links[1]["url"].partition("=")[2], "Observation", lab, SEALER, NOW)
+    part = PageBranch(upstream, "Observation", ("subject",), unless, 3)
+    assert opened == UnionPage((part,) * copies, "Observation", 7, (SortKey("date", True), SortKey("_lastUpdated")))
+
+
+def test_a_union_without_anything_left_has_no_next(lab: Access) -> None:
+    assert [link["relation"] for link in union_link(lab)] == ["self"]
+
+
+def test_a_next_link_is_never_left_out_for_its_length(lab: Access) -> None:
+    branch = Branch(UpstreamRequest("GET", ("Observation",), (("code", "x"),)), BOUND)
+    target = urlsplit(union_link(lab, branch)[1]["url"])
+    length = len(f"{target.path}?{target.query}")
+    assert len(union_link(lab, branch, longest=length + 1)) == 2
+    with pytest.raises(RequestError) as error:
+        union_link(lab, branch, longest=length)
+    assert (error.value.status, error.value.reason) == (400, "page-too-long")
+
+
+def test_a_history_and_a_search_are_never_taken_for_each_other(lab: Access) -> None:
+    sealer = link_sealer(SEARCH, ("Observation", "_history"), lab, SEALER, NOW, lambda size: b"\x01" * size)
+    found = (("next", f"{UPSTREAM}/Observation/_history?page=2"),)
+    (_, next) = sealer.links(found, CheckHistory("Observation", None, NOTHING))
+    page = open_page(next["url"].partition("=")[2], "Observation", lab, SEALER, NOW)
+    assert isinstance(page, Page)
+    assert page.history
+    assert sealed(lab, f"{UPSTREAM}/Observation/_history?page=2") is None
+
+
+def test_onward_is_the_next_page_by_the_rule_of_its_link(lab: Access) -> None:
+    sealer = link_sealer(SEARCH, PLACE, lab, SEALER, NOW, lambda size: b"\x01" * size)
+    assert sealer.onward((("self", UPSTREAM), ("next", f"{UPSTREAM}?p=1")), BOUND) == UpstreamRequest("GET", (), (("p", "1"),))
+    for found in ((), (("previous", f"{UPSTREAM}?p=1"),), (("next", "http://evil.example?p=1"),), (("next", f"{UPSTREAM}/Patient?p=1"),)):
+        assert sealer.onward(found, BOUND) is None
