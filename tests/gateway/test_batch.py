@@ -220,6 +220,15 @@ async def test_without_read_a_write_is_answered_without_its_resource() -> None:
     assert SECRET not in json.dumps(made)
 
 
+async def test_the_capability_statement_is_the_gateways() -> None:
+    server = BatchServer()
+    server.replies["GET /metadata"] = Reply(200, {"resourceType": "CapabilityStatement", "url": UPSTREAM, "rest": [{"mode": "server"}]})
+    response = await post(server, entry("GET", "metadata"), type="transaction")
+    assert statuses(response, "transaction") == ["200"]
+    assert response.json()["entry"][0]["resource"]["rest"][0]["security"]
+    assert server.bundles == []
+
+
 async def test_unchanged_is_said_here() -> None:
     response = await post(BatchServer(observation()), entry("GET", "Observation/o1", ifNoneMatch='W/"3"'))
     assert statuses(response) == ["304"]
