@@ -487,10 +487,7 @@ async def test_deletions_and_errors_stream_too() -> None:
     upstream = bulk_server()
     gateway = front(upstream)
     url = await status_url(gateway)
-    lists = {
-        "deleted": [{"type": "Bundle", "url": f"{UPSTREAM}/Binary/d"}],
-        "error": [{"type": "OperationOutcome", "url": f"{UPSTREAM}/Binary/e"}],
-    }
+    deletions, errors = {"type": "Bundle", "url": f"{UPSTREAM}/Binary/d"}, {"type": "OperationOutcome", "url": f"{UPSTREAM}/Binary/e"}
     upstream.replies[f"GET {STATUS}"] = Reply(200, manifest(deleted=[deletions], error=[errors]), type="application/json")
     entries = [{"request": {"method": "DELETE", "url": f"{type}/1"}} for type in ("Patient", "Condition")]
     upstream.replies["GET /Binary/d"] = Reply(200, lines({"resourceType": "Bundle", "type": "transaction", "entry": entries}), type=NDJSON)
