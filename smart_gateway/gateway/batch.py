@@ -255,10 +255,11 @@ def _outgoing(outcome: Outcome) -> Outgoing | None:
 
 
 def _goes_along(outcome: Outcome, *, transaction: bool) -> bool:
-    """Whether an entry is one of the Bundle. What is asked at the base itself is no entry that servers know; and a delete that names a
-    version in its path is held to it only by itself (``policy.writing.hold``), which a transaction does not allow."""
+    """Whether an entry is one of the Bundle. What is asked at the base itself is no entry that servers know; what describes the server is
+    served as it is alone; and a delete that names a version in its path is held to it only by itself (``policy.writing.hold``), which a
+    transaction does not allow."""
     outgoing = _outgoing(outcome)
-    if outgoing is None:
+    if outgoing is None or not isinstance(outcome, Prepared) or isinstance(outcome.rule, Capability):
         return False
     path = as_entry(outgoing.request).path
     return bool(path) and (transaction or outgoing.request.method != "DELETE" or "_history" not in path)
