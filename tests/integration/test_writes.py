@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.app import FHIR_JSON, App, MakeApp, refused, required_scopes
 from tests.integration.records import canary, lab
-from tests.integration.servers.gateway import Gateway
+from tests.integration.servers.gateway import Gateway, StartGateway
 from tests.integration.servers.hapi import Hapi
 
 WANDA = {"reference": "Patient/pat-w"}
@@ -253,23 +253,80 @@ def test_a_body_that_cannot_be_judged_is_refused(wanda: App, hapi: Hapi, content
     assert count(hapi) == before
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_stale_if_match_changes_nothing(wanda: App, as_service: MakeApp, hapi: Hapi, stored: str, method: str) -> None:
+    """HAPI itself answers 409 to the one and ignores it on the other."""
+    old = wanda.get(f"/{stored}").headers["etag"]
+    assert wanda.send("PUT", f"/{stored}", observation(id="stored-chart-w", status="amended")).status_code == 200
+    now = wanda.get(f"/{stored}").headers["etag"]
+    for app, statuses in ((wanda, {412}), (as_service("system/*.cruds"), {409, 412})):
+        answer = app.send(method, f"/{stored}", observation(id="stored-chart-w", status="cancelled"), if_match=old)
+        assert answer.status_code in statuses, answer.text
+        assert wanda.get(f"/{stored}").headers["etag"] == now
+    assert wanda.send(method, f"/{stored}", observation(id="stored-chart-w", status="cancelled"), if_match=now).status_code in {200, 204}
+
+
+@pytest.mark.parametrize("value", ['W/"1", W/"2"', "1", '"', "*, *"])
+def test_a_condition_that_cannot_be_read_is_refused(wanda: App, hapi: Hapi, stored: str, value: str) -> None:
+    before = httpx.get(f"{hapi.base}/{stored}").content
+    for method in ("PUT", "DELETE"):
+        refused(wanda.send(method, f"/{stored}", observation(id="stored-chart-w"), if_match=value), 400, "malformed-header")
+    assert httpx.get(f"{hapi.base}/{stored}").content == before
+
+
+@pytest.fixture(scope="module")
+def creating(gateways: StartGateway, settings: dict[str, Any]) -> dict[str, Gateway]:
+    """Gateways that let an update create."""
+    return {choice: gateways(settings | {"policy": {"writes": {"update_as_create": choice}}}) for choice in ("uuid_only", "always")}
+
+
+UUID = "0b7c9b86-9d5f-4f64-a5b1-6cfc5f1a7d21"
+
+
 @pytest.mark.parametrize(
-    ("method", "target", "headers"),
+    ("choice", "id", "status"),
     [
-        ("POST", "/Observation", {"if-none-exist": "code=x"}),
-        ("PUT", "/Observation?code=x", {}),
-        ("DELETE", "/Observation?code=x", {}),
-        ("PATCH", "/Observation/lab-0-chart-w", {}),
-        ("POST", "/", {}),
+        ("never", "free-chart-w", 404),
+        ("never", UUID, 404),
+        ("uuid_only", "free-chart-w", 404),
+        ("uuid_only", UUID, 201),
+        ("always", "free-chart-w", 201),
+        ("always", UUID.replace("0b", "1b"), 201),
     ],
 )
-def test_what_is_not_judged_yet_is_refused_and_not_passed(
-    wanda: App, as_service: MakeApp, hapi: Hapi, method: str, target: str, headers: dict[str, str]
+def test_an_update_creates_where_the_policy_says_so(
+    as_user: MakeApp, gateway: Gateway, creating: dict[str, Gateway], hapi: Hapi, choice: str, id: str, status: int
 ) -> None:
-    before = count(hapi)
-    body = {"resourceType": "Bundle", "type": "batch", "entry": []} if target == "/" else observation(id="lab-0-chart-w")
-    for app in (wanda, as_service("system/*.cruds")):
-        answer = app.send(method, target, body, **headers)
-        assert 400 <= answer.status_code < 600
-        assert answer.json()["resourceType"] == "OperationOutcome"
-    assert count(hapi) == before
+    wanda = as_user("wanda", "patient/*.cruds", sees="w", at=creating.get(choice, gateway))
+    outside = wanda.send("PUT", f"/Observation/{id}", observation(id=id, subject={"reference": "Patient/pat-b"}))
+    assert outside.status_code == (403 if status == 201 else 404)
+    assert wanda.send("PUT", f"/Observation/{id}", observation(id=id)).status_code == status
+    assert httpx.get(f"{hapi.base}/Observation/{id}").status_code == (200 if status == 201 else 404)
+    if status == 201:
+        again = wanda.send("PUT", f"/Observation/{id}", observation(id=id), if_none_match="*")
+        refused(again, 412, "precondition-failed")
+        assert wanda("DELETE", f"/Observation/{id}").status_code in {200, 204}
+        refused(wanda.send("PUT", f"/Observation/{id}", observation(id=id)), 404)  # what was deleted is not brought back
+
+
+def test_a_deleted_foreign_id_looks_absent_and_is_not_brought_back(as_user: MakeApp, creating: dict[str, Gateway], hapi: Hapi) -> None:
+    url = f"{hapi.base}/Observation/once-chart-b"
+    httpx.put(url, json=observation(id="once-chart-b", subject={"reference": "Patient/pat-b"})).raise_for_status()
+    wanda = as_user("wanda", "patient/*.cruds", sees="w", at=creating["always"])
+    stands = wanda.send("PUT", "/Observation/once-chart-b", observation(id="once-chart-b"))
+    httpx.delete(url).raise_for_status()
+    gone = wanda.send("PUT", "/Observation/once-chart-b", observation(id="once-chart-b"))
+    for answer in (stands, gone):
+        refused(answer, 404, "not-found")
+    assert httpx.get(url).status_code == 410
+
+
+@pytest.mark.parametrize("wish", ["minimal", "representation", "OperationOutcome", None])
+@pytest.mark.parametrize("scopes", [("patient/*.cruds",), ("patient/*.write", "patient/*.s")])
+def test_an_update_says_no_more_than_may_be_read(as_user: MakeApp, stored: str, wish: str | None, scopes: tuple[str, ...]) -> None:
+    headers = {"prefer": f"return={wish}"} if wish else {}
+    answer = as_user("wanda", *scopes, sees="w").send("PUT", f"/{stored}", observation(id="stored-chart-w", status="amended"), **headers)
+    assert answer.status_code == 200
+    shown = scopes == ("patient/*.cruds",) and wish in {"representation", None}
+    assert (answer.content != b"") is shown
+    assert not shown or answer.json()["status"] == "amended"
