@@ -19,7 +19,7 @@ from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.plan import Denial
 from smart_gateway.policy.verdicts import Refuse
 from smart_gateway.request.model import FhirRequest, QueryParameter
-from smart_gateway.request.operations import Argument, read_arguments
+from smart_gateway.request.operations import Argument, holds_resource, read_arguments
 from smart_gateway.scopes.permissions import Permission
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -88,7 +88,7 @@ def _resource(argument: Argument, types: frozenset[str]) -> Argument:
 
 
 def _structure(argument: Argument) -> Argument:
-    if argument.member == "resource" or _holds_resource(argument.content):
+    if argument.member == "resource" or holds_resource(argument.content):
         raise _fault("No resource is accepted here.", argument)
     return argument
 

@@ -78,6 +78,13 @@ def read_arguments(request: FhirRequest, bare: str | None) -> tuple[Argument, ..
     return (*query, Argument(QueryParameter(bare, bare, ""), place, "resource", resource))
 
 
+def holds_resource(value: Any) -> bool:
+    """Whether a decoded JSON value is a resource, or has one anywhere in it."""
+    if isinstance(value, list):
+        return any(holds_resource(item) for item in value)
+    return isinstance(value, dict) and ("resourceType" in value or any(holds_resource(item) for item in value.values()))
+
+
 def _of_parameters(resource: Mapping[str, Any]) -> Iterator[Argument]:
     items = resource.get("parameter", [])
     if resource.keys() - _TOP or not isinstance(items, list):
