@@ -19,15 +19,13 @@ from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.fhir.references import Bases
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.pages import Page, PageBranch, UnionPage
 from smart_gateway.policy.plan import (
     Branch,
     CheckHistory,
     CheckSearchset,
     CheckUnion,
-    Page,
-    PageBranch,
     SortKey,
-    UnionPage,
     UpstreamRequest,
 )
 from smart_gateway.principal import Principal

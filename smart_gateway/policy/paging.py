@@ -6,6 +6,7 @@ from smart_gateway.boundary.fingerprint import fingerprint
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import PageRefused
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.pages import Page, PageBranch, UnionPage
 from smart_gateway.policy.plan import (
     Branch,
     CheckHistory,
@@ -13,11 +14,8 @@ from smart_gateway.policy.plan import (
     CheckUnion,
     Decision,
     OpenPage,
-    Page,
-    PageBranch,
     Permit,
     Plan,
-    UnionPage,
 )
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.request.model import FhirRequest

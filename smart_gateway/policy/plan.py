@@ -6,42 +6,16 @@ gateway knows is a value of this module: ``gateway.enforcement`` matches on them
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from smart_gateway.boundary.model import Boundary, Filter
 from smart_gateway.errors import RequestError
-from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.exports import ExportRule
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.operation_checks import OperationCheck
+from smart_gateway.policy.upstream import UpstreamRequest as UpstreamRequest  # noqa: PLC0414 - part of a plan, and had from here
 from smart_gateway.request.model import BatchEntry
 from smart_gateway.scopes.permissions import Permission
-
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9_.\-~$/]+")  # what quoting would leave as it is
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
-    """The request to send, relative to the upstream base: ``path`` segments and decoded ``query`` pairs (or, for a POST
-    ``_search``, the form). ``headers`` are those that the plan itself sets (``If-Match``, ``Prefer``, ``Accept``); ``content`` a JSON
-    body that was written from what was parsed."""
-
-    method: str
-    path: tuple[str, ...]
-    query: tuple[tuple[str, str], ...] = ()
-    form: tuple[tuple[str, str], ...] | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    content: bytes | None = None
-
-    @property
-    def target(self) -> str:
-        """Path and query, percent-encoded anew from what was parsed (semantics 0.1); ``/`` before the path, no base."""
-        path = "/" + "/".join(self.path)
-        if _PLAIN_PATH.fullmatch(path) is None or path.count("/") != len(self.path):
-            path = "/" + "/".join([quote(segment, safe="$") for segment in self.path])
-        return f"{path}?{encode_query(self.query)}" if self.query else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,45 +165,6 @@ class OpenPage:
     """A sealed paging link: opened by the shell, which knows the keys and the clock; ``policy.paging`` then plans what it holds."""
 
     type: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a paging link holds: the request for the page, and of the rule of its answer what a token's access cannot tell anew.
-
-    ``history``: it goes on a CheckHistory (of ``type`` and ``id``), else a CheckSearchset. ``exact`` held for the boundary whose
-    ``fingerprint`` is here: for another one it says nothing.
-    """
-
-    upstream: UpstreamRequest
-    type: str | None
-    id: str | None = None
-    history: bool = False
-    exact: bool = False
-    drop_elements: tuple[str, ...] = ()
-    types: frozenset[str] = frozenset()
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PageBranch:
-    """What is left of one branch of a union: a ``Branch`` without its boundary."""
-
-    upstream: UpstreamRequest
-    type: str
-    drop_elements: tuple[str, ...] = ()
-    unless: tuple[Filter, ...] = ()
-    skip: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UnionPage:
-    """What the link to the next page of a CheckUnion holds."""
-
-    branches: tuple[PageBranch, ...]
-    type: str | None
-    count: int | None = None
-    sort: tuple[SortKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

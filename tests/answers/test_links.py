@@ -12,15 +12,13 @@ from smart_gateway.errors import PageExpired, PageRefused, RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.pages import Page, PageBranch, UnionPage
 from smart_gateway.policy.plan import (
     Branch,
     CheckHistory,
     CheckSearchset,
     CheckUnion,
-    Page,
-    PageBranch,
     SortKey,
-    UnionPage,
     UpstreamRequest,
 )
 from smart_gateway.request.model import FhirRequest, QueryParameter

@@ -8,6 +8,7 @@ from smart_gateway.boundary.fingerprint import fingerprint
 from smart_gateway.boundary.model import NOTHING, Filter, everything
 from smart_gateway.errors import NotAcceptable, PageRefused
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.pages import Page, PageBranch, UnionPage
 from smart_gateway.policy.paging import plan_opened
 from smart_gateway.policy.plan import (
     Branch,
@@ -15,10 +16,7 @@ from smart_gateway.policy.plan import (
     CheckSearchset,
     CheckUnion,
     OpenPage,
-    Page,
-    PageBranch,
     SortKey,
-    UnionPage,
     UpstreamRequest,
 )
 from smart_gateway.scopes.permissions import Permission
