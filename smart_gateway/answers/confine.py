@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from smart_gateway.answers.connecting import connected
 from smart_gateway.answers.entries import IdentifiedEntry, identify, rebuild
 from smart_gateway.answers.judging import Dependence, Judge, Pending
 from smart_gateway.answers.links import LinkSealer
@@ -104,7 +105,7 @@ def judge_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Map
         kept = _settle(entries, rule, access, dependence)
     except ValueError:
         raise unreadable() from None
-    return Pending(dependence.missing) if dependence.missing else JudgedSearchset(found, entries, kept)
+    return Pending(dependence.missing) if dependence.missing else JudgedSearchset(found, entries, connected(entries, kept))
 
 
 def _searched(rule: CheckSearchset, access: Access) -> frozenset[str]:

@@ -92,8 +92,13 @@ def _step(type: str, link: str, parameter: QueryParameter, search: Search) -> Se
 
 
 def targets(known: SearchParameter, search: Search) -> frozenset[str]:
-    """The types that a reference parameter may lead to; a parameter that names none may lead anywhere."""
-    return (known.targets & search.vocabulary.types) or search.vocabulary.types
+    """The types that a reference parameter may lead to; a parameter that names none may lead anywhere.
+
+    Where its elements count for some types only (``patient``: ``subject.where(resolve() is Patient)``), to those alone.
+    """
+    counting = [path.targets for path in known.paths]
+    named = frozenset[str]().union(*counting) if counting and all(counting) else known.targets
+    return (named & search.vocabulary.types) or search.vocabulary.types
 
 
 def _reversed(text: str, parameter: QueryParameter, search: Search) -> Set[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.properties.generating import MEMBERSHIP
 
 BASES = ("https://fhir.example.org/fhir/", "http://127.0.0.1:8090/fhir/")
-SHARED = {"Organization"}
+Resource = dict[str, Any]
+World = Mapping[str, Resource]
+SHARED = {"Organization", "Practitioner"}
 
 
 def admits(scope: str, letter: str, resource: dict[str, Any], patient: str | None, user: str | None) -> bool:
@@ -21,6 +24,48 @@ def admits(scope: str, letter: str, resource: dict[str, Any], patient: str | Non
     if not in_context(context, letter, resource, patient, user):
         return False
     return all(satisfies(resource, *pair.split("=", 1)) for pair in query.split("&") if pair)
+
+
+def may(scopes: Sequence[str], letters: str, resource: Resource, patient: str | None, user: str | None, world: World) -> bool:
+    """Whether one of ``scopes`` opens ``resource`` for one of ``letters``; ``world``: every resource there is, by ``Type/id``."""
+    if resource["resourceType"] != "Provenance":
+        return any(admits(text, letter, resource, patient, user) for text in scopes for letter in letters)
+    whole = any(_opens(text, letter, "Provenance") and unbounded(text, user) for text in scopes for letter in letters)
+    owners = [_owner(text, patient, user) for text in scopes if any(_opens(text, letter, "Provenance") for letter in letters)]
+    targets = [target["reference"] for target in resource["target"]]
+
+    def readable(target: str) -> bool:
+        return target in world and may(scopes, "rs", world[target], patient, user, world)
+
+    return whole or any(owner is not None and all(t == f"Patient/{owner}" or readable(t) for t in targets) for owner in owners)
+
+
+def unbounded(scope: str, user: str | None) -> bool:
+    """Whether a scope opens all of its type."""
+    context, filtered = scope.partition("/")[0], "?" in scope
+    return not filtered and (context == "system" or (context == "user" and user is not None and user.startswith("Practitioner/")))
+
+
+def open_to_all(scopes: Sequence[str], type: str, user: str | None) -> bool:
+    """Whether every resource of ``type`` may be searched."""
+    return any(_opens(text, "s", type) and unbounded(text, user) for text in scopes)
+
+
+def owners(scopes: Sequence[str], type: str, patient: str | None, user: str | None) -> set[str]:
+    """The patients whose records the scopes that open searches on ``type`` are about."""
+    return {owner for text in scopes if _opens(text, "s", type) and (owner := _owner(text, patient, user)) is not None}
+
+
+def _opens(scope: str, letter: str, type: str) -> bool:
+    named, _, letters = scope.partition("?")[0].partition("/")[2].partition(".")
+    return named in ("*", type) and letter in {"read": "rs", "write": "cud", "*": "cruds"}.get(letters, letters)
+
+
+def _owner(scope: str, patient: str | None, user: str | None) -> str | None:
+    """The patient whose record a bounded scope is about."""
+    if scope.startswith("patient/"):
+        return patient
+    return user.removeprefix("Patient/") if scope.startswith("user/") and user is not None and user.startswith("Patient/") else None
 
 
 def in_context(context: str, letter: str, resource: dict[str, Any], patient: str | None, user: str | None) -> bool:
@@ -66,6 +111,8 @@ def satisfies(resource: dict[str, Any], name: str, text: str) -> bool:
         "Patient": {"active", "gender"},
         "Device": {"status"},
         "Organization": {"active"},
+        "Practitioner": {"active"},
+        "Provenance": set(),
         "Encounter": {"status"},
     }[resource["resourceType"]] | {"_id"}
     if name not in known or (name == "category" and resource["resourceType"] == "AllergyIntolerance" and "|" in text):
