@@ -11,7 +11,7 @@ from smart_gateway.answers.batch import EntryAnswer, Leaving, batch_response, re
 from smart_gateway.answers.empty import empty_searchset
 from smart_gateway.answers.links import self_url
 from smart_gateway.answers.rewriting import base_rewriter
-from smart_gateway.errors import NotSupported, RequestError, SmartGatewayError, UpstreamError
+from smart_gateway.errors import RequestError, SmartGatewayError, UpstreamError
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON
 from smart_gateway.gateway import conditions, discovery
@@ -26,6 +26,7 @@ from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.batch import conclude
 from smart_gateway.policy.linking import Links
+from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerToWrite,
     BodyCheck,
@@ -181,7 +182,7 @@ class Batching:
                 received = await self._inner.collect(as_entry(prepared.outgoing.request), conditions.wishes(request))
                 return await self._judge(request, prepared, received)
             case _:
-                raise NotSupported("This is no interaction of a batch.")
+                raise AssertionError("no rule of an entry")  # INVARIANT: policy.batch
 
     async def _judge(self, request: FhirRequest, prepared: Prepared, received: Received) -> Result:
         rule, outgoing = prepared.rule, prepared.outgoing
@@ -191,13 +192,13 @@ class Batching:
         match rule:
             case Stream():
                 return self._streamed(request, received)
-            case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite():
+            case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite() | CheckMeta() | CheckOutcome() | CheckTerms():
                 judgement = self._judgement(request)
                 answer = await judge_onward(rule, as_entry(outgoing.request), received, judgement)
                 self._removed += judgement.removed
                 return answer
             case _:
-                raise NotSupported("This is no interaction of a batch.")
+                raise AssertionError("no rule of an entry")  # INVARIANT: policy.batch
 
     def _streamed(self, request: FhirRequest, received: Received) -> Result:
         """What nothing has to be checked of leaves as it came, URLs in the public base."""

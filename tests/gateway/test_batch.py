@@ -229,6 +229,17 @@ async def test_the_capability_statement_is_the_gateways() -> None:
     assert server.bundles == []
 
 
+async def test_an_operation_is_judged_and_an_export_has_its_own_requests() -> None:
+    server = BatchServer()
+    server.answers["GET Patient/123/$everything"] = answered("200", searchset(observation(), THEIRS))
+    response = await post(server, entry("GET", "Patient/123/$everything"), entry("GET", "Patient/999/$everything"))
+    assert statuses(response)[1] in {"403", "404"}
+    assert SECRET not in response.text
+    headers = {**SENT, "Prefer": "respond-async"}
+    response = await post(server, entry("GET", "$export"), scope="system/*.rs", headers=headers)
+    assert statuses(response)[0] in {"400", "403"}
+
+
 async def test_unchanged_is_said_here() -> None:
     response = await post(BatchServer(observation()), entry("GET", "Observation/o1", ifNoneMatch='W/"3"'))
     assert statuses(response) == ["304"]
