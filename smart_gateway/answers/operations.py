@@ -98,17 +98,21 @@ def _part(item: Any, access: Access) -> dict[str, Any]:
 
 
 def _resource(value: Any, access: Access) -> Any:
+    """A resource inside of another one; an OperationOutcome is made anew. Raises ValueError."""
+    if isinstance(value, dict) and value.get("resourceType") == "OperationOutcome":
+        outcome = judged_outcome(members_of(_encode(value)), _REMARKED)
+        if outcome is None:
+            raise ValueError("an outcome without an issue")
+        return outcome
+    _require_inner(value, access)
+    return value
+
+
+def _require_inner(value: Any, access: Access) -> None:
     type = value.get("resourceType") if isinstance(value, dict) else None
-    if type not in access.policy.vocabulary.types:
+    if not isinstance(type, str) or type not in access.policy.vocabulary.types:
         raise ValueError("no resource")
-    members = members_of(_encode(value))
-    if type != "OperationOutcome":
-        _require_readable(type, members, access, computed=False)
-        return value
-    outcome = judged_outcome(members, _REMARKED)
-    if outcome is None:
-        raise ValueError("an outcome without an issue")
-    return outcome
+    _require_readable(type, members_of(_encode(value)), access, computed=False)
 
 
 def _require_readable(type: str, members: Members, access: Access, *, computed: bool) -> None:
@@ -117,4 +121,4 @@ def _require_readable(type: str, members: Members, access: Access, *, computed: 
     if Judge(access).verdict(boundary, type, members) is not INSIDE:
         raise ValueError("outside")
     for inner in value_of(members["contained"]) if "contained" in members else ():
-        _resource(inner, access)  # an answer that was worked out has no owner in whose name these could leave
+        _require_inner(inner, access)  # an answer that was worked out has no owner in whose name these could leave

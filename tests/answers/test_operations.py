@@ -186,6 +186,8 @@ def test_decimals_of_terms_stay_as_they_were_written() -> None:
         {"resourceType": "OperationOutcome", "issue": [ISSUE]},
         {"resourceType": "ValueSet", "contained": [BEA]},
         {"resourceType": "ValueSet", "contained": "x"},
+        {"resourceType": "ValueSet", "contained": [{"resourceType": "OperationOutcome", "issue": [ISSUE]}]},
+        {"resourceType": "Parameters", "parameter": [{"name": "x", "resource": {"resourceType": ["Patient"]}}]},
         {"resourceType": "ValueSet", "contained": {"x": BEA}},
         {"resourceType": "ValueSet", "contained": [{"resourceType": "Bundle", "entry": [{"resource": BEA}]}]},
         {"resourceType": "Parameters", "parameter": [{"name": "x", "resource": BEA}]},

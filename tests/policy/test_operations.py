@@ -114,7 +114,7 @@ def test_what_is_not_listed_is_not_opened_to_anybody(method: str, target: str, s
 
 @pytest.mark.parametrize("rule", SHIPPED, ids=lambda rule: f"{rule.name} {sorted(rule.types or ())}")
 def test_the_list_keeps_to_what_the_releases_define(rule: OperationRule) -> None:
-    """Nothing that changes state is in it, but for $docref: R5 says that it does, as documents are made on demand; US Core has it by GET."""
+    """Nothing that changes state is in it, but $docref (so R5 says: documents are made on demand), which US Core has by GET."""
     found = [vocabulary(release).operation(rule.name[1:], type) for release in Release for type in rule.types or (None,)]
     defined = [operation for operation in found if operation is not None]
     levels = {Level.SYSTEM: any(o.system for o in defined), Level.TYPE: any(o.type for o in defined)}
