@@ -46,6 +46,8 @@ _READS = Permission.READ | Permission.SEARCH
 _LEVELS = {(None, False): frozenset[str](), ("Patient", False): frozenset({"Patient"}), ("Group", True): frozenset({"Group", "Patient"})}
 _NEEDS = {type: needs for (type, _), needs in _LEVELS.items()}
 EXPORTED_ON = frozenset(type for type, _ in _LEVELS)
+# These hold whole resources, or documents, of types that their own name does not tell (semantics 5 and 7).
+_OF_ANY_TYPE = CARRIERS | {"Binary"}
 # Not asked for unless by name: no records of anybody's, or (Group, List) of many patients, which servers refuse at the level of Patient.
 _NOT_RECORDS = frozenset({"Binary", "OperationOutcome", "Parameters"})
 _OF_MANY = frozenset({"Group", "List"})
@@ -69,7 +71,7 @@ def exportable(access: Access) -> frozenset[str]:
 def _exportable(access: Access) -> frozenset[str]:
     known = access.policy.vocabulary.types
     held = frozenset(type for type in known if _is_whole(access, type))
-    return held if held == known else held - CARRIERS  # a Bundle is of every type (semantics 7)
+    return held if held == known else held - _OF_ANY_TYPE
 
 
 def _is_whole(access: Access, type: str) -> bool:
@@ -220,8 +222,8 @@ def _require(types: Collection[str], access: Access, expression: str | None = No
 
 
 def _needs(type: str) -> str:
-    if type in CARRIERS:
-        return f"An export of {type}, which carries resources of any type, needs system/*.rs without filters."
+    if type in _OF_ANY_TYPE:
+        return f"An export of {type}, which may hold what belongs to any type, needs system/*.rs without filters."
     return f"An export of {type} needs system/{type}.rs without filters."
 
 
@@ -237,7 +239,7 @@ def _hints(types: Collection[str], access: Access) -> Iterator[Missing]:
             for s in client.registered_scopes
         )
         helps = all(access.with_scope(wanted, type, one).is_everything for one in (Permission.READ, Permission.SEARCH))
-        if registered and helps and type not in CARRIERS:
+        if registered and helps and type not in _OF_ANY_TYPE:
             yield Missing(wanted.text, type, _READS)
 
 

@@ -55,7 +55,7 @@ BOTH = "system/Observation.rs system/Patient.rs"
         ("/$export?_type=Patient", "system/Patient.r system/Patient.s", "GET /$export?_type=Patient"),
         ("/$export", BOTH, "GET /$export?_type=Observation,Patient"),
         ("/$export", "system/Binary.rs system/Patient.rs", "GET /$export?_type=Patient"),
-        ("/$export?_type=Binary", "system/Binary.rs", "GET /$export?_type=Binary"),
+        ("/$export?_type=Binary", "system/*.rs", "GET /$export?_type=Binary"),
         ("/$export?_format=json&_pretty=true", "system/Patient.rs", "GET /$export?_type=Patient"),
         ("/Patient/$export", "system/*.rs", "GET /Patient/$export"),
         ("/Patient/$export", f"{BOTH} system/Organization.rs system/Group.rs", "GET /Patient/$export?_type=Observation,Patient"),
@@ -98,6 +98,7 @@ def test_what_is_asked(target: str, scope: str, asked: str | None) -> None:
         ("/$export?_type=Patient", "system/Observation.read", ["system/Patient.read"]),
         ("/$export?_type=Patient,Observation,Condition", BOTH, ["system/Condition.rs"]),
         ("/$export?_type=Bundle", "system/Bundle.rs", []),
+        ("/$export?_type=Binary", "system/Binary.rs", []),
         ("/Patient/$export?_type=Observation", "system/Observation.rs", ["system/Patient.rs"]),
         ("/Patient/$export", "user/*.rs patient/*.rs", []),
         ("/Group/g1/$export?_type=Patient", "system/Patient.rs", ["system/Group.rs"]),
@@ -113,7 +114,7 @@ def test_what_no_scope_opens(target: str, scope: str, missing: list[str]) -> Non
 def test_every_missing_type_is_named() -> None:
     refusal = denied(kickoff("/$export?_type=Patient,Condition,Bundle", "system/Observation.rs"))
     assert [cause.text for cause in refusal.causes] == [
-        "An export of Bundle, which carries resources of any type, needs system/*.rs without filters.",
+        "An export of Bundle, which may hold what belongs to any type, needs system/*.rs without filters.",
         "An export of Condition needs system/Condition.rs without filters.",
         "An export of Patient needs system/Patient.rs without filters.",
     ]
