@@ -107,9 +107,9 @@ class RequestParser:
 
         Raises what ``parse`` raises. Spec: FHIR R4 http.html 3.1.0.11.1.
         """
-        if self._public is not None and url.startswith(f"{self._public}/"):
-            url = url[len(self._public) + 1 :]
-        elif "://" in url or url.startswith("/"):
+        if self._public is not None and url.startswith((f"{self._public}/", f"{self._public}?")):
+            url = url[len(self._public) :].removeprefix("/")
+        elif "://" in url.partition("?")[0] or url.startswith("/"):
             raise RequestError("The URL of an entry is relative to the base of this gateway.", reason="foreign-url")
         path, _, query = url.encode("utf-8", "replace").partition(b"?")
         return self.parse(method, self._base_path.encode() + b"/" + path, query, headers)
