@@ -21,14 +21,20 @@ MEMBERS: Mapping[str, frozenset[str]] = {
 _MOST_REFERENCES = 50
 
 
+def applies(type: str, region: Region) -> bool:
+    """Whether other resources have a say in ``region`` of ``type``: in a compartment, and of a Binary, whose place nothing else tells,
+    everywhere."""
+    return type in MEMBERS and (bool(region.compartments) or type == "Binary")
+
+
 def judge(resource: Mapping[str, Any], type: str, region: Region, member: bool, bases: Bases) -> Verdict:
-    """The verdict of a region with compartments on a resource of one of these types; ``member``: by the definition."""
+    """The verdict of a region to which this ``applies`` on a resource of one of these types; ``member``: by the definition."""
     if type == "AuditEvent" and not member:
         return OUTSIDE
     references = references_of(resource, type, bases)
     if references is None:
         return OUTSIDE
-    foreign = _not_owners(references, region)
+    foreign = not_owners(references, region)
     if not references and not member:
         return OUTSIDE
     if len(foreign) > _MOST_REFERENCES:
@@ -44,9 +50,10 @@ def references_of(resource: Mapping[str, Any], type: str, bases: Bases) -> tuple
     return literal if None not in found else None
 
 
-def _not_owners(references: Iterable[Reference], region: Region) -> tuple[Reference, ...]:
-    """Those that are not the owner of every compartment of the region."""
-    return tuple(r for r in references if not all(c.type == r.type and r.id in c.ids for c in region.compartments))
+def not_owners(references: Iterable[Reference], region: Region) -> tuple[Reference, ...]:
+    """Those that are not the owner of every compartment of the region; without a compartment, all of them."""
+    owners = region.compartments
+    return tuple(r for r in references if not owners or not all(c.type == r.type and r.id in c.ids for c in owners))
 
 
 def _values(resource: Mapping[str, Any], type: str) -> Iterable[Any]:

@@ -68,8 +68,10 @@ class Matcher:
         """The top-level JSON members that ``admits`` looks at; None where it cannot be said and all must be decoded."""
         members = _ALWAYS
         for region in boundary.regions:
+            if dependent.applies(type, region):
+                members |= dependent.MEMBERS[type]
             for compartment in region.compartments:
-                members |= self._rules.members_read(compartment.type, type) | dependent.MEMBERS.get(type, frozenset())
+                members |= self._rules.members_read(compartment.type, type)
             for filter in region.filters:
                 parameter = self._vocabulary.parameter(type, filter.parameter)
                 members |= top_members(parameter) if parameter is not None else frozenset()
@@ -97,7 +99,7 @@ class Matcher:
         filters = tuple(self._filter(filter, type) for filter in region.filters)
         member = self._membership(region.compartments, type)
         bases = self._bases
-        if region.compartments and type in dependent.MEMBERS:
+        if dependent.applies(type, region):
 
             def judge_dependent(resource: Mapping[str, Any]) -> Verdict:
                 if not all(holds(resource) for holds in filters):

@@ -167,7 +167,7 @@ def _together(ways: tuple[Narrowing, ...], *, exact: bool) -> Narrowing:
 
 def _depends(boundary: Boundary, type: str) -> bool:
     """Whether the place of a resource depends on others too: a parameter that finds one of its targets says nothing of the rest."""
-    return type in dependent.MEMBERS and any(region.compartments for region in boundary.regions)
+    return any(dependent.applies(type, region) for region in boundary.regions)
 
 
 def _shared(regions: tuple[Region, ...]) -> tuple[Region, list[Region]]:

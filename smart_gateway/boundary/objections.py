@@ -35,7 +35,7 @@ class Writing:
         if region.compartments and type == "Binary":
             return (f"A Binary is never written in the {region.compartments[0].type} compartment.",)
         sentences = [s for compartment in region.compartments for s in self._compartment(compartment, resource, type)]
-        if region.compartments and type in dependent.MEMBERS:
+        if dependent.applies(type, region):
             sentences += self._dependencies(region, resource, type)
         sentences += [f"The resource does not satisfy {f.key}." for f in region.filters if not self._filter(f, type)(resource)]
         return tuple(dict.fromkeys(sentences))
@@ -60,6 +60,6 @@ class Writing:
         """What it refers to must be the compartment's owner: others would have to be fetched, which a write's body check does not."""
         (name,) = dependent.MEMBERS[type]
         held = dependent.references_of(resource, type, self._bases)
-        if held is None or any(r.id not in c.ids or r.type != c.type for r in held for c in region.compartments):
+        if held is None or dependent.not_owners(held, region):
             return [f"The element {name} names a resource that is not shown to be inside."]
         return []

@@ -124,7 +124,9 @@ def _patient_boundary(type: str, permission: Permission, standing: Standing) -> 
     patient, policy = standing.principal.patient, standing.policy
     if patient is None:
         raise _Refused("patient/ scopes need a patient in the token")
-    if policy.rules.covers("Patient", type) or (type == "Binary" and permission in _READS):
+    if type == "Binary":
+        return _binary(patient, permission, policy)
+    if policy.rules.covers("Patient", type):
         return Boundary.of([Region((Compartment("Patient", (patient,)),))])
     if type not in policy.shared_types:
         raise _Refused(f"{type} is in no Patient compartment and not among the shared types")
@@ -166,6 +168,19 @@ def _compartment(owner: str, id: str, type: str, standing: Standing) -> Boundary
     if not standing.policy.rules.covers(owner, type):
         raise _Refused(f"{type} is not in the {owner} compartment")
     return Boundary.of([Region((Compartment(owner, (id,)),))])
+
+
+def _binary(patient: str, permission: Permission, policy: Policy) -> Boundary:
+    """A Binary is in nobody's compartment: whose it is, its securityContext says. Spec: semantics 5."""
+    if permission not in _READS:
+        raise _Refused("a Binary is never written through patient/ scopes")
+    match policy.binary:
+        case "security_context":
+            return Boundary.of([Region((Compartment("Patient", (patient,)),))])
+        case "allow":
+            return Boundary.of([Region()])
+        case "deny":
+            raise _Refused("the policy opens no Binary to patient/ scopes")
 
 
 def _union_of_scopes(scopes: tuple[ResourceScope, ...], type: str, permission: Permission, standing: Standing) -> Boundary:

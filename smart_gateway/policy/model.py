@@ -122,6 +122,7 @@ class Policy:
     public: tuple[PublicInteraction, ...] = ()
     foreign_patient_search: Literal["forbidden", "empty"] = "forbidden"
     absent_and_forbidden: Literal[404, 403] = 404
+    binary: Literal["security_context", "deny", "allow"] = "security_context"
     update_as_create: Literal["never", "uuid_only", "always"] = "never"
     compartment_search: Literal["parameter", "compartment", "union"] = "parameter"
     conditions: Literal["headers", "hapi"] | None = None

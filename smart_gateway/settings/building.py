@@ -130,6 +130,7 @@ def build_policy(settings: Settings) -> Policy:
         writable_server_types=frozenset(policy.writes.server_types),
         public=tuple(PublicInteraction(Interaction(rule.interaction), rule.type) for rule in policy.public),
         foreign_patient_search=policy.foreign_patient_search,
+        binary=policy.binary,
         absent_and_forbidden=policy.absent_and_forbidden,
         update_as_create=policy.writes.update_as_create,
         compartment_search=settings.upstream.compartment_search,

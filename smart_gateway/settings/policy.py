@@ -127,6 +127,9 @@ class PolicySettings(Section):
     `Device: [patient]` in R4 and R4B."""
     foreign_patient_search: Literal["forbidden", "empty"] = "forbidden"
     """The answer to a search for a patient that the token does not open."""
+    binary: Literal["security_context", "deny", "allow"] = "security_context"
+    """Which Binary `patient/` scopes read: those whose `securityContext` is the patient or a resource that the token may read; none; or
+    those without a `securityContext` too."""
     absent_and_forbidden: Literal[404, 403] = 404
     """The one status for a resource that is absent or outside."""
     required_scope_extension: Literal["core", "smart"] = "core"

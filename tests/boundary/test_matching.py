@@ -240,7 +240,7 @@ def test_could_hold(boundary: Boundary, type: str, id: str, could: bool) -> None
         (LAB_IN_A, "Observation", "subject performer category"),
         (IN_A, "Patient", ""),
         (IN_A, "Binary", "securityContext"),
-        (WHOLE_TYPE, "Binary", ""),
+        (WHOLE_TYPE, "Binary", "securityContext"),
         (Boundary.of([Region(filters=(Filter("_tag", None, ("x",)),))]), "Observation", "meta"),
         (Boundary.of([Region(filters=(Filter("code-value-quantity", None, ("a$5",)),))]), "Observation", "code valueQuantity"),
         (Boundary.of([Region(filters=(Filter("nosuch", None, ("a",)),))]), "Observation", ""),
