@@ -28,7 +28,7 @@ class LimitsSettings(Section):
     depth: Annotated[int, Field(ge=8, le=256)] = 64
     """Nesting of JSON."""
     entries: Count = 1000
-    """Entries of a batch or transaction; nothing reads it yet, since these are refused."""
+    """Entries of a batch or transaction."""
     ratio: Annotated[int, Field(ge=1, le=10_000)] = 100
     """How much larger a compressed body may become."""
     header_time: Duration = Field(default="10s", validate_default=True)
