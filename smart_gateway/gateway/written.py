@@ -15,6 +15,7 @@ from smart_gateway.gateway.exchange import JSON_TYPE
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import AnswerToWrite, CheckResource, UpstreamRequest
+from smart_gateway.policy.reading import JUDGED_MEDIA
 from smart_gateway.request.model import FhirRequest
 
 _WITH_BODY = frozenset({200, 201})
@@ -67,7 +68,8 @@ async def _readable_body(
 ) -> bytes | None:
     """What the upstream gave back, if it is the resource itself and inside what the token may read. The write is done: anything else is
     left out in silence, not refused."""
-    wanted = request.preferences.prefer_return in (None, "representation") and not rule.boundary.is_nothing
+    preferences = request.preferences
+    wanted = preferences.prefer_return in (None, "representation") and preferences.media in JUDGED_MEDIA and not rule.boundary.is_nothing
     if not wanted or id is None or not received.body or received.status not in _WITH_BODY:
         return None
     check = CheckResource(rule.type, id, rule.boundary)

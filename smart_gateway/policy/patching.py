@@ -11,7 +11,7 @@ from typing import Any
 
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE
 from smart_gateway.boundary.model import Boundary, everything
-from smart_gateway.errors import NotSupported, RequestError, Unprocessable
+from smart_gateway.errors import RequestError, Unprocessable
 from smart_gateway.fhir.bundles import CARRIERS
 from smart_gateway.fhir.json_patch import JsonPatch, Operation, Verb, apply_json_patch
 from smart_gateway.fhir.media import FHIR_XML, XML_PATCH, is_json_body
@@ -45,8 +45,7 @@ _HIDDEN_FAULT = "The patch cannot be applied to the stored resource."
 def plan_patch(request: FhirRequest, access: Access) -> Decision:
     """The stored resource and what the patch makes of it must both lie inside; nothing changes between check and write."""
     assert request.type is not None
-    if request.id is None:
-        raise NotSupported("Conditional patch is not supported by this version: name the resource by its id.")
+    assert request.id is not None  # INVARIANT: criteria are planned by policy.conditional
     type, id = request.type, request.id
     refuse_parameters(request)
     boundary, readable = access.boundary(type, Permission.UPDATE), access.boundary(type, Permission.READ)

@@ -486,3 +486,12 @@ async def test_the_upstream_is_asked_for_plain_answers_all_the_same() -> None:
     upstream = ScriptedUpstream(LONG)
     await raw(Front(upstream, OWN, compression=True), "/Observation/o1")
     assert [asked.header("accept-encoding") for asked in upstream.asked] == ["identity"]
+
+
+@pytest.mark.parametrize(("accept", "body"), [(FHIR, True), ("*/*", True), (XML, False), ("image/png", False)])
+async def test_a_write_that_is_done_is_not_refused_for_its_answer(accept: str, body: bool) -> None:
+    upstream = ScriptedUpstream(observation())
+    upstream.replies["PUT /Observation/o1"] = Reply(200, observation(), {"ETag": 'W/"4"'})
+    headers = {"Content-Type": FHIR, "Accept": accept}
+    response = await Front(upstream, OWN).request("PUT", "/Observation/o1", content=TEXT, headers=headers)
+    assert (response.status_code, bool(response.content)) == (200, body)
