@@ -133,5 +133,8 @@ def test_compartments_by_the_upstreams_own_path(
     assert "Observation/performed-by-anna" in found
     assert not [name for name in found if name.endswith(("-chart-b", "-chart-c", "-chart-w"))]
     assert set(found) == set(ids(amy.get("/Patient/pat-a/Observation?_count=100")))
+    posted = amy("POST", "/Patient/pat-a/*/_search", data={"_type": "Observation,Condition", "_count": "100"})
+    assert set(ids(posted)) == {*found, "Condition/condition-chart-a"}
+    assert set(ids(amy.get("/Encounter/encounter-chart-a/Observation"))) == {f"Observation/lab-{n}-chart-a" for n in range(LABS)}
     assert set(ids(amy.get("/Observation?code=2339-0"))) == {f"Observation/lab-{n}-chart-a" for n in range(LABS)}
     refused(amy.get("/Patient/pat-b/Observation"), 403, "foreign-patient")
