@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from smart_gateway.errors import DependencyUnavailable, RequestError, SettingsError, SmartGatewayError, TokenError
+from smart_gateway.fhir.media import FHIR_JSON, FORM, JSON_PATCH
 from smart_gateway.fhir.references import Bases, is_id, parse_reference
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import load_vocabulary
@@ -168,12 +169,13 @@ def _invented(arguments: argparse.Namespace, bases: Bases) -> Principal:
 
 
 def _headers(given: list[str], method: str, body: bytes | None) -> list[tuple[bytes, bytes]]:
-    """``--header`` lines; a body without its own Content-Type is a form for a search and a resource otherwise."""
+    """``--header`` lines; a body without its own Content-Type is a form for a search, a JSON Patch where it is an array, else a resource."""
     pairs = [line.partition(":") for line in given]
     headers = [(_bytes(name.strip().lower()), _bytes(value.strip())) for name, _, value in pairs]
     if body is not None and not any(name == b"content-type" for name, _ in headers):
         form = method.upper() == "POST" and not body.lstrip().startswith((b"{", b"["))
-        headers.append((b"content-type", b"application/x-www-form-urlencoded" if form else b"application/fhir+json"))
+        resource = JSON_PATCH if method.upper() == "PATCH" and body.lstrip().startswith(b"[") else FHIR_JSON
+        headers.append((b"content-type", (FORM if form else resource).encode()))
     return headers
 
 
