@@ -169,7 +169,7 @@ def _invented(arguments: argparse.Namespace, bases: Bases) -> Principal:
 
 
 def _headers(given: list[str], method: str, body: bytes | None) -> list[tuple[bytes, bytes]]:
-    """``--header`` lines; a body without its own Content-Type is a form for a search, a JSON Patch where it is an array, else a resource."""
+    """``--header`` lines; a body without its own Content-Type is a form for a search, an array a JSON Patch, else a resource."""
     pairs = [line.partition(":") for line in given]
     headers = [(_bytes(name.strip().lower()), _bytes(value.strip())) for name, _, value in pairs]
     if body is not None and not any(name == b"content-type" for name, _ in headers):
