@@ -98,9 +98,6 @@ def _plan_start(request: FhirRequest, access: Access) -> Decision:
     if request.method not in {"GET", "POST"}:
         raise MethodNotAllowed("An export is started by GET or POST.", allow=("GET", "POST"))
     require_judged_media(request)
-    if not request.preferences.respond_async:
-        text = "An export needs the header Prefer: respond-async."
-        raise RequestError(text, reason="respond-async-required", expression="http.Prefer")
     asked = read_kickoff(request, access.policy.bases)
     types = _named(asked, access) if asked.types is not None else _narrowed(request, access)
     denied = _require(types, access, "http._type") if types else Deny(403, (_NONE,))
@@ -115,6 +112,7 @@ def _plan_start(request: FhirRequest, access: Access) -> Decision:
 
 
 def _start(request: FhirRequest, types: frozenset[str], pairs: Pairs) -> Plan:
+    """An export is asynchronous whether the client says so or not, as the IG lets a server take it ("Headers": Prefer)."""
     path = tuple(segment for segment in (request.type, request.id, KICKOFF) if segment is not None)
     handling = request.preferences.prefer_handling
     # HAPI gives a job out again to whoever asks for the same, unless told not to: one client would then cancel another's.

@@ -149,8 +149,8 @@ def test_requests_that_are_broken(backend: App, target: str) -> None:
     refused(backend.get(target, headers=ASYNC), 400)
 
 
-def test_the_wish_for_an_asynchronous_answer_must_be_there(backend: App) -> None:
-    refused(backend.get("/$export"), 400, "respond-async-required")
+def test_an_export_is_asynchronous_whether_the_client_says_so_or_not(backend: App) -> None:
+    assert backend.get("/$export?_type=Patient").status_code == 202
 
 
 @pytest.fixture
