@@ -165,12 +165,12 @@ class Case:
 
 def token(rng: random.Random) -> Token:
     scopes = [scope(rng) for _ in range(rng.choice((1, 2, 3)))]
-    if rng.random() < 0.5:  # most tokens of the world open a whole record, perhaps besides a few types to all
+    if rng.random() < 0.85:  # most tokens of the world open a whole record, perhaps besides a few types to all
         scopes.append(rng.choice(("patient/*.rs", "patient/*.read", "patient/*.s patient/Patient.r")))
     user = rng.choice((None, "Practitioner/p", "Practitioner/p", "Patient/wa"))
     if user == "Practitioner/p" and rng.random() < 0.5:
         scopes += [f"user/{type}.rs" for type in rng.sample(("Patient", "Encounter", "Practitioner", "Observation"), 2)]
-    return Token(tuple(" ".join(scopes).split(" ")), rng.choice((*PATIENTS, *PATIENTS, None)), user)
+    return Token(tuple(" ".join(scopes).split(" ")), rng.choice((*PATIENTS, *PATIENTS, *PATIENTS, None)), user)
 
 
 def case(rng: random.Random) -> Case:
