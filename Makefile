@@ -58,8 +58,9 @@ integration: .venv/.test ## against real HAPI and real Keycloak (needs Java 17 a
 bench: .venv/.test ## requests a second and CPU for each request (needs nginx and wrk)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: .venv/.test ## docs/settings.md from the settings' models
+docs: .venv/.test ## docs/settings.md from the settings' models, docs/decision-table.md from the code's decisions
 	$(BIN)/python tools/settings_reference.py
+	$(BIN)/python tools/decision_table.py
 
 tables: .venv/.test ## smart_gateway/fhir/data from HL7's definitions (needs Maven); ARGS=--check compares only
 	$(BIN)/python tools/generate_tables.py $(ARGS)
