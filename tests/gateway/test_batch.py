@@ -439,3 +439,21 @@ async def test_a_dry_run_decides_and_passes_on() -> None:
     assert statuses(response) == ["200", "404"]
     assert server.bundles == [body]
     assert [(e.type, e.status) for e in front.event.entries] == [("Observation", None), ("Patient", 404)]
+
+
+async def test_what_a_condition_names_can_be_referred_to() -> None:
+    """A conditional update comes to one by id before anything is sent; references to it are then to that id."""
+    server = BatchServer({"resourceType": "Patient", "id": "123", "meta": {"versionId": "1"}})
+    server.replies["GET /Patient"] = Reply(200, searchset(server.stored["Patient/123"]))
+    urn = "urn:uuid:0c9b0f6c-9a06-4f0e-8a39-d6f6a5b2f8d1"
+    own = {"resourceType": "Patient", "id": "123"}
+    given = [
+        entry("POST", "Observation", {**observation(), "subject": {"reference": urn}}),
+        entry("PUT", "Patient?identifier=x", own, urn),
+    ]
+    response = await post(server, *given, type="transaction")
+    assert statuses(response, "transaction") == ["201", "200"], response.text
+    assert [e["request"]["url"] for e in server.bundles[0]["entry"]] == ["Observation", "Patient/123"]
+    twice = await post(server, *given, entry("DELETE", "Patient/123"), type="transaction")
+    assert (twice.status_code, code_of(twice)) == (400, "overlapping-entries")
+    assert len(server.bundles) == 1
