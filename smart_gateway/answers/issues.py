@@ -14,6 +14,7 @@ ISSUE_TYPES = frozenset(
     "multiple-matches not-found deleted too-long code-invalid extension too-costly business-rule conflict limited-filter transient "
     "lock-error no-store exception timeout incomplete throttled informational success".split()
 )
+_COMMENT = re.compile(r"/\*[^*]*\*/")  # HAPI says in it which resource is meant, by id
 _ELEMENT = re.compile(r"[A-Za-z]{1,64}(?:\.[A-Za-z]{1,64}(?:\([A-Za-z]{1,64}\))?(?:\[[0-9]{1,4}\])?){0,32}")
 _TEXT = "The FHIR server made a remark on this search; its words are withheld."
 
@@ -38,5 +39,6 @@ def _is_known(issue: Any) -> bool:
 def _judged(issue: dict[str, Any], text: str, *, places: bool) -> dict[str, Any]:
     made = {"severity": issue["severity"], "code": issue["code"], "details": {"text": text}}
     named = issue.get("expression") if places else None
-    kept = [place for place in named if isinstance(place, str) and _ELEMENT.fullmatch(place)] if isinstance(named, list) else []
+    plain = [_COMMENT.sub("", place) for place in named if isinstance(place, str)] if isinstance(named, list) else []
+    kept = [place for place in plain if _ELEMENT.fullmatch(place)]
     return {**made, "expression": kept} if kept else made

@@ -63,4 +63,5 @@ def _ground(ground: Ground) -> dict[str, str]:
 
 def _upstream(request: UpstreamRequest) -> dict[str, str]:
     shown = {"method": request.method, "target": request.target}
+    shown |= {"body": request.content.decode()} if request.content is not None else {}
     return shown | ({"form": encode_query(request.form)} if request.form is not None else {})

@@ -137,7 +137,7 @@ def _plan_record(request: FhirRequest, _rule: OperationRule, boundary: Boundary,
     given = judged.given
     types = _named_types(access)
     if types and not any(argument.parameter.key == "_type" for argument in given):
-        given = (*given, _argument("_type", ",".join(types)))
+        given = (*given, _argument("_type", ",".join(types), "valueCode"))
     check = "every resource in the answer is one that the token may read or search"
     return _permit(request, CheckSearchset(None, None, exact=False), _asking(request, given), boundary, (check,))
 
@@ -159,7 +159,7 @@ def _plan_matches(request: FhirRequest, rule: OperationRule, boundary: Boundary,
             return found
         if found is None:
             return foreign(request, access)
-        given = (*given, *(_argument(key, value) for key, value in found))
+        given = (*given, *(_argument(key, value, "valueString") for key, value in found))
     check = f"every {type} in the answer {check_sentence(boundary)}"
     return _permit(request, CheckSearchset(type, boundary, exact=False), _asking(request, given), None, (check,))
 
@@ -224,13 +224,14 @@ def _permit(
 
 
 def _asking(request: FhirRequest, given: Iterable[Argument]) -> _Call:
-    """The call with inputs that were judged one by one: as a query, or in a Parameters resource where the client sent a POST."""
+    """The call with inputs that were judged one by one: each where the client had it, in the query or in a Parameters resource."""
     path = _path(request)
     if request.method != "POST":
         return _Call(UpstreamRequest("GET", path, tuple([(a.parameter.key, a.parameter.value) for a in given])))
-    inputs = [{"name": a.parameter.key, a.member or "valueString": a.content if a.member else a.parameter.value} for a in given]
+    query = tuple([(a.parameter.key, a.parameter.value) for a in given if a.member is None])
+    inputs = [{"name": a.parameter.key, a.member: a.content} for a in given if a.member is not None]
     content = _encode({**_NO_INPUT, "parameter": inputs} if inputs else _NO_INPUT)
-    return _Call(UpstreamRequest("POST", path, content=content))
+    return _Call(UpstreamRequest("POST", path, query, content=content))
 
 
 def _as_it_came(request: FhirRequest, query: Pairs) -> _Call:
@@ -240,15 +241,16 @@ def _as_it_came(request: FhirRequest, query: Pairs) -> _Call:
         return _Call(UpstreamRequest("GET", path, query))
     if request.resource is None:
         return _Call(UpstreamRequest("POST", path, query, content=_encode(_NO_INPUT)))
-    return _Call(UpstreamRequest("POST", path, query), BodyCheck(request.resource["resourceType"], None, everything()))
+    return _Call(UpstreamRequest("POST", path, query), BodyCheck(request.resource["resourceType"], None, everything(), judged=True))
 
 
 def _path(request: FhirRequest) -> tuple[str, ...]:
     return tuple(part for part in (request.type, request.id, request.operation) if part is not None)
 
 
-def _argument(key: str, value: str) -> Argument:
-    return Argument(QueryParameter(key, key, value), f"http.{key}")
+def _argument(key: str, value: str, member: str) -> Argument:
+    """An input of ours, as a query and as a Parameters resource have it."""
+    return Argument(QueryParameter(key, key, value), f"http.{key}", member, value)
 
 
 def _query(judged: Judged) -> Pairs:

@@ -49,11 +49,15 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class BodyCheck:
-    """The body must be a resource of ``type`` (with ``id``, when set) inside ``boundary`` by the rule for writes."""
+    """The body must be a resource of ``type`` (with ``id``, when set) inside ``boundary`` by the rule for writes.
+
+    ``judged``: it was judged with the request, as what is given to an operation is, and goes as it came.
+    """
 
     type: str
     id: str | None
     boundary: Boundary
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,8 @@ def plan_delete(request: FhirRequest, access: Access) -> Decision:
 
 def refuse_body(resource: Mapping[str, Any], check: BodyCheck, access: Access, grounds: tuple[Ground, ...] = ()) -> Deny | None:
     """The refusal of a body that does not lie inside by the rule for writes, one cause for each element; None where it does."""
+    if check.judged:
+        return None
     objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
     outside = tuple([Denial("outside-boundary", text) for text in objections])
     causes = (*outside, *denials_of_searches(resource, check.type, access), *denials_of_carried(resource, check, access))

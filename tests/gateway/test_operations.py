@@ -195,6 +195,16 @@ async def test_without_bounds_the_answer_and_the_body_pass() -> None:
     assert (asked.body, asked.query, asked.header("content-type")) == (content, [("_pretty", "true")], FHIR)
 
 
+@pytest.mark.parametrize("scope", [ALL, "patient/*.rs", "system/*.rs"])
+async def test_what_is_given_to_terminology_goes_as_it_came(scope: str) -> None:
+    upstream = upstream_with("POST /ValueSet/$expand", {"resourceType": "ValueSet", "expansion": {"contains": [{"code": "x"}]}})
+    value_set = b'{"resourceType": "ValueSet", "compose": {"include": [{"system": "y"}]}}'
+    for content in (value_set, b'{"resourceType":"Parameters","parameter":[{"name":"valueSet","resource":%s}]}' % value_set):
+        answer = await Front(upstream, scope).request("POST", "/ValueSet/$expand?count=5", content=content, headers=JSON)
+        assert (answer.status_code, answer.json()["expansion"]["contains"]) == (200, [{"code": "x"}])
+        assert (upstream.asked[-1].body, upstream.asked[-1].query) == (content, [("count", "5")])
+
+
 async def test_what_is_not_listed_reaches_no_upstream() -> None:
     upstream = ScriptedUpstream()
     unlisted = [("POST", "/$graphql"), ("POST", "/Patient/123/$expunge"), ("GET", "/$reindex"), ("POST", "/$process-message")]

@@ -211,7 +211,7 @@ def test_types_that_the_scopes_name_narrow_everything() -> None:
     assert sent(call("GET", EVERY, "patient/*.r")) == f"GET {EVERY}"
     content = permitted(call("POST", EVERY, scope)).upstream
     assert content is not None
-    assert json.loads(content.content or b"") == parameters({"name": "_type", "valueString": "Observation,Patient"})
+    assert json.loads(content.content or b"") == parameters({"name": "_type", "valueCode": "Observation,Patient"})
 
 
 def test_a_type_asked_for_by_name_must_be_readable() -> None:
@@ -275,7 +275,7 @@ def test_validating_ones_own() -> None:
     plan = permitted(call("POST", "/Observation/$validate?mode=create", ALL, OBSERVATION))
     assert plan.answer == CheckOutcome()
     assert isinstance(plan.body, BodyCheck)
-    assert (plan.body.type, plan.body.boundary.is_everything) == ("Observation", True)  # judged already: it goes as it came
+    assert (plan.body.type, plan.body.judged) == ("Observation", True)
     wrapped = parameters({"name": "resource", "resource": OBSERVATION}, {"name": "mode", "valueCode": "update"})
     plan = permitted(call("POST", "/Observation/o1/$validate", ALL, wrapped))
     assert isinstance(plan.body, BodyCheck)
@@ -511,9 +511,8 @@ def test_query_and_body_are_one_list() -> None:
     assert (error.reason, error.expression) == ("duplicate-parameter", "Parameters.parameter[0]")
     plan = permitted(call("POST", f"{EVERY}?start=2020&_format=json", ALL, parameters({"name": "_count", "valueInteger": 2})))
     assert plan.upstream is not None
-    given = [{"name": "start", "valueString": "2020"}, {"name": "_count", "valueInteger": 2}]
-    assert json.loads(plan.upstream.content or b"") == parameters(*given)
-    assert plan.upstream.query == ()
+    assert json.loads(plan.upstream.content or b"") == parameters({"name": "_count", "valueInteger": 2})
+    assert plan.upstream.query == (("start", "2020"),)
 
 
 @pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "application/fhir+xml", "text/plain"])
