@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends
 from smart_gateway.errors import NotAcceptable, RequestError
+from smart_gateway.fhir.releases import Release
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.model import SERVER_TYPES
 from smart_gateway.policy.plan import CheckResource, Stream
-from tests.support.deciding import decide, denied, permitted, policy, sent
+from smart_gateway.scopes.permissions import Permission
+from tests.support.deciding import decide, denied, permitted, policy, principal, sent, vocabulary
 
 
 def test_read_within_the_compartment_is_fetched_and_checked() -> None:
@@ -130,3 +135,46 @@ def test_one_context_does_not_unbind_another_type() -> None:
 def test_a_bundle_is_judged_unless_everything_is_open() -> None:
     assert isinstance(permitted(decide("GET", "/Bundle/b", "system/Bundle.r")).answer, CheckResource)
     assert permitted(decide("GET", "/Bundle/b", "system/*.r")).answer == Stream()
+
+
+def test_the_policy_says_which_binary_patient_scopes_read() -> None:
+    regions = {}
+    for choice in ("security_context", "allow"):
+        plan = permitted(decide("GET", "/Binary/b", "patient/Binary.rs", under=policy(binary=choice)))
+        assert isinstance(plan.answer, CheckResource)
+        regions[choice] = plan.answer.boundary.regions
+    assert regions["security_context"][0].compartments[0].ids == ("123",)
+    assert regions["allow"][0].compartments == ()
+    assert denied(decide("GET", "/Binary/b", "patient/*.rs", under=policy(binary="deny"))).status == 403
+    assert permitted(decide("GET", "/Binary/b", "system/*.rs", under=policy(binary="deny"))).answer == Stream()
+
+
+@pytest.mark.parametrize("choice", ["security_context", "allow", "deny"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_no_choice_lets_patient_scopes_write_a_binary(choice: str, method: str) -> None:
+    target = "/Binary" if method == "POST" else "/Binary/b"
+    headers = {"Content-Type": "application/fhir+json"}
+    assert denied(decide(method, target, "patient/*.cruds", under=policy(binary=choice), headers=headers)).status == 403
+
+
+@pytest.mark.parametrize("release", [Release.R4, Release.R4B, Release.R5])
+def test_special_types_in_every_release(release: Release) -> None:
+    """Server types open by name and policy alone; Person, Group and List are members as defined; Bundle is in no record."""
+    bound = Access(principal("patient/*.cruds"), policy(release))
+    for type in SERVER_TYPES & vocabulary(release).types:
+        assert all(bound.boundary(type, permission).is_nothing for permission in Permission)
+    for type in ("Person", "Group", "List", "RelatedPerson", "Consent", "Composition", "MeasureReport", "Provenance", "AuditEvent"):
+        (region,) = bound.boundary(type, Permission.READ).regions
+        assert region.compartments[0].ids == ("123",)
+    for type in ("Bundle", "Parameters"):
+        assert bound.boundary(type, Permission.READ).is_nothing
+
+
+def test_a_binary_open_by_policy_is_still_bound_by_what_its_context_names() -> None:
+    under = policy(binary="allow")
+    boundary = Access(principal("patient/Binary.r"), under).boundary("Binary", Permission.READ)
+    assert under.matcher.admits(boundary, {"resourceType": "Binary", "id": "b"}, "Binary") is INSIDE
+    foreign = {"resourceType": "Binary", "id": "b", "securityContext": {"reference": "Patient/999"}}
+    assert isinstance(under.matcher.admits(boundary, foreign, "Binary"), Depends)
+    broken = {"resourceType": "Binary", "id": "b", "securityContext": {"display": "somebody"}}
+    assert under.matcher.admits(boundary, broken, "Binary") is OUTSIDE
