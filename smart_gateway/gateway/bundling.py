@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from smart_gateway.fhir.media import JSON_PATCH
 from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.policy.plan import UpstreamRequest
 from smart_gateway.policy.writing import in_bundle
@@ -44,19 +46,21 @@ def _entry(entry: BatchEntry, outgoing: Outgoing) -> dict[str, Any]:
     upstream = in_bundle(as_entry(outgoing.request), outgoing.updated)
     request: dict[str, str] = {"method": upstream.method, "url": upstream.target.removeprefix("/"), **_conditions(upstream.headers)}
     made: dict[str, Any] = {} if entry.full_url is None else {"fullUrl": entry.full_url}
-    body = _body(entry, outgoing) if upstream.method in _WITH_BODY else b""
+    body = _body(outgoing) if upstream.method in _WITH_BODY else b""
     if body:
         made["resource"] = msgspec.Raw(body)
     return {**made, "request": request}
 
 
-def _body(entry: BatchEntry, outgoing: Outgoing) -> bytes:
-    """A patch goes as the Binary that it came in; all else as it was judged, which is as it came."""
+def _body(outgoing: Outgoing) -> bytes:
+    """A patch that was judged goes in a Binary of its own, which holds nothing but what was parsed; all else as it was judged."""
     if outgoing.request.content is not None:
         return outgoing.request.content
-    if outgoing.request.method == "PATCH" or not isinstance(outgoing.body, bytes):
-        return entry.raw
-    return outgoing.body
+    body = outgoing.body or b""
+    assert isinstance(body, bytes)  # INVARIANT: the body of an entry was read with the batch
+    if outgoing.content_type != JSON_PATCH.encode():
+        return body
+    return _encode({"resourceType": "Binary", "contentType": JSON_PATCH, "data": base64.b64encode(body).decode("ascii")})
 
 
 def _conditions(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:

@@ -186,7 +186,7 @@ async def test_searches_go_as_gets_with_their_bounds() -> None:
     assert SECRET not in response.text
 
 
-async def test_a_patch_goes_as_it_came() -> None:
+async def test_a_patch_goes_as_it_was_read() -> None:
     server = BatchServer(observation())
     document = base64.b64encode(b'[{"op":"replace","path":"/status","value":"amended"}]').decode()
     binary = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": document}
@@ -197,6 +197,27 @@ async def test_a_patch_goes_as_it_came() -> None:
     (sent,) = server.bundles[0]["entry"]
     assert sent["resource"] == binary
     assert sent["request"] == {"method": "PATCH", "url": "Observation/o1", "ifMatch": 'W/"3"'}
+
+
+@pytest.mark.parametrize("scope", [ALL, "system/*.cruds"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"contentType": "Application/JSON-Patch+JSON; charset=utf-8"},
+        {"id": "other", "meta": {"versionId": "9"}, "securityContext": {"reference": "Patient/999"}},
+        {"_data": {"extension": [{"url": "urn:x", "valueBase64Binary": "W10="}]}, "content": "W10="},
+        {"data": "W3sib3Ai\n OiJyZXBsYWNlIiwicGF0aCI6Ii9zdGF0dXMiLCJ2YWx1ZSI6ImFtZW5kZWQiLCJvcCAiOjF9XQ=="},
+    ],
+)
+async def test_a_patch_in_a_binary_is_made_of_what_was_judged(scope: str, more: dict[str, Any]) -> None:
+    server = BatchServer(observation())
+    document = base64.b64encode(b' [{"op":"replace","path":"/status","value":"amended","from":"/subject"}]').decode()
+    binary = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": document, **more}
+    assert statuses(await post(server, entry("PATCH", "Observation/o1", binary), scope=scope)) == ["200"]
+    sent = server.bundles[0]["entry"][0]["resource"]
+    assert sent.keys() == {"resourceType", "contentType", "data"}
+    assert (sent["resourceType"], sent["contentType"]) == ("Binary", "application/json-patch+json")
+    assert json.loads(base64.b64decode(sent["data"], validate=True)) == [{"op": "replace", "path": "/status", "value": "amended"}]
 
 
 async def test_what_is_sent_is_the_clients() -> None:
