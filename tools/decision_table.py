@@ -104,6 +104,7 @@ _REACHES: Mapping[Reach, str] = {
     Reach.CRITERIA: "its parameters are narrowed as a search's",
     Reach.BODY: "the resource given lies inside by the rule for writes",
     Reach.WHOLE_TYPE: "the type is open whole",
+    Reach.UNBOUNDED_TYPE: "the type has no bound",
     Reach.UNBOUNDED: "the token has no bound",
 }
 

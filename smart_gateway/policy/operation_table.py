@@ -29,6 +29,7 @@ class Reach(Enum):
     CRITERIA = auto()  # its parameters say whose records: they must be inside
     BODY = auto()  # the resource given must be inside by the rule for writes
     WHOLE_TYPE = auto()  # the token must have the type whole
+    UNBOUNDED_TYPE = auto()  # nothing, but each resource of the answer is judged by itself: only for tokens without bounds on the type
     UNBOUNDED = auto()  # nothing would: only for tokens without bounds
 
 
@@ -125,7 +126,7 @@ SHIPPED: tuple[OperationRule, ...] = (
     OperationRule(
         "$everything",
         frozenset({"Patient"}),
-        {Level.INSTANCE: Opening(_P.READ, Reach.INSTANCE), Level.TYPE: Opening(_P.SEARCH, Reach.UNBOUNDED)},
+        {Level.INSTANCE: Opening(_P.READ, Reach.INSTANCE), Level.TYPE: Opening(_P.SEARCH, Reach.UNBOUNDED_TYPE)},
         Answers.RECORD,
         {"start": _DATE, "end": _DATE, **_RECORD},
     ),

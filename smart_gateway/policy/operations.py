@@ -119,7 +119,8 @@ def _out_of_reach(request: FhirRequest, rule: OperationRule, opening: Opening, b
     if request.id is not None and not access.matcher.could_hold(boundary, request.type or "", request.id):
         return absent(access.policy, grounds)
     open_enough = {
-        Reach.UNBOUNDED: rule.answers is Answers.RECORD and boundary.is_everything,  # each resource of a record is judged by itself
+        Reach.UNBOUNDED: False,
+        Reach.UNBOUNDED_TYPE: boundary.is_everything,
         Reach.WHOLE_TYPE: _is_whole(boundary),
     }
     if open_enough.get(opening.reach, True):
