@@ -20,10 +20,11 @@ from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
 from smart_gateway.policy.batch import judge_bodies
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.explanation import explain_decision, explain_error
 from smart_gateway.policy.model import Policy, default_additions
 from smart_gateway.policy.patching import foresee_patch
-from smart_gateway.policy.plan import Decision, Denial, Deny, PatchCheck, Permit
+from smart_gateway.policy.plan import Decision, Deny, PatchCheck, Permit
 from smart_gateway.policy.writing import refuse_body
 from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_resource

@@ -15,6 +15,7 @@ from smart_gateway.gateway.failures import refusal_of
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.exporting import plan_opened_file, plan_opened_job
 from smart_gateway.policy.exports import (
     CancelExport,
@@ -25,7 +26,7 @@ from smart_gateway.policy.exports import (
     OpenExport,
     StartExport,
 )
-from smart_gateway.policy.plan import Denial, Deny, Plan, UpstreamRequest
+from smart_gateway.policy.plan import Deny, Plan, UpstreamRequest
 
 _ACCEPTED = 202
 _NOBODY = Denial("export-unbound", "The token names neither client nor subject: nobody could be told from others who come for the export.")

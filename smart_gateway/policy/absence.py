@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import Policy
-from smart_gateway.policy.plan import Denial, Deny
+from smart_gateway.policy.plan import Deny
 
 _TEXT = "There is no such resource, or it is not one that this token may touch."
 

@@ -13,9 +13,10 @@ from smart_gateway.errors import RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.localising import local_pairs
-from smart_gateway.policy.plan import Decision, Denial, Deny, Permit, Plan, Stream
+from smart_gateway.policy.plan import Decision, Deny, Permit, Plan, Stream
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.policy.searching import foreign, plan_searches, searches, upstream_of
 from smart_gateway.policy.unions import Searches

@@ -10,6 +10,7 @@ from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.across import plan_search_across
 from smart_gateway.policy.batch import plan_batch
+from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.conditional import is_conditional, plan_conditional
 from smart_gateway.policy.exporting import EXPORT_OPERATIONS, authorize_export
 from smart_gateway.policy.hints import missing_scope
@@ -22,9 +23,7 @@ from smart_gateway.policy.plan import (
     AnswerRule,
     Capability,
     Decision,
-    Denial,
     Deny,
-    Missing,
     Permit,
     Plan,
     ProtectedResource,

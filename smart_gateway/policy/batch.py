@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from smart_gateway.errors import NotAcceptable, RequestError
 from smart_gateway.fhir.references import parse_reference
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.exporting import EXPORT_OPERATIONS
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.linking import Links, full_url_type
-from smart_gateway.policy.plan import BodyCheck, CheckBatch, Decision, Denial, Deny, EntryDecision, Permit, Plan
+from smart_gateway.policy.plan import BodyCheck, CheckBatch, Decision, Deny, EntryDecision, Permit, Plan
 from smart_gateway.policy.reading import JUDGED_MEDIA, require_judged_media
 from smart_gateway.policy.writing import refuse_body
 from smart_gateway.request.body import require_named

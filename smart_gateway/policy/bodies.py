@@ -10,7 +10,8 @@ from typing import Any
 
 from smart_gateway.fhir.bundles import standing
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import BodyCheck, Denial
+from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.plan import BodyCheck
 from smart_gateway.scopes.permissions import Permission
 
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Set
 
 from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.controls import CONTROLS
 from smart_gateway.policy.modifiers import is_known, reaches_outside
-from smart_gateway.policy.plan import Denial
 from smart_gateway.policy.verdicts import Keep, Refuse, Search, Verdict, malformed_parameter
 from smart_gateway.request.model import QueryParameter
 from smart_gateway.scopes.permissions import Permission

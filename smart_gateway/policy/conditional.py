@@ -15,22 +15,12 @@ from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.query import decode_query, encode_query
 from smart_gateway.fhir.search_values import split_values
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.controls import CONTROLS
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.patching import plan_patch
-from smart_gateway.policy.plan import (
-    AnswerToWrite,
-    BodyCheck,
-    CheckSearchset,
-    Criteria,
-    Decision,
-    Denial,
-    Deny,
-    Permit,
-    Plan,
-    UpstreamRequest,
-)
+from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, CheckSearchset, Criteria, Decision, Deny, Permit, Plan, UpstreamRequest
 from smart_gateway.policy.requirements import REQUIRED
 from smart_gateway.policy.searching import FOREIGN, searches
 from smart_gateway.policy.wording import check_sentence

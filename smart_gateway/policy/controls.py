@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from smart_gateway.fhir.releases import Release
-from smart_gateway.policy.plan import Denial
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.summaries import hides_check, is_summary
 from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
 from smart_gateway.request.model import QueryParameter

@@ -15,6 +15,7 @@ from smart_gateway.fhir.bundles import CARRIERS
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.export_parameters import NDJSON, Kickoff, TypeFilter, posted, read_kickoff
 from smart_gateway.policy.exports import (
     CancelExport,
@@ -30,7 +31,7 @@ from smart_gateway.policy.exports import (
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.judging import judge
 from smart_gateway.policy.owners import Owners
-from smart_gateway.policy.plan import Decision, Denial, Deny, Missing, Permit, Plan, UpstreamRequest
+from smart_gateway.policy.plan import Decision, Deny, Permit, Plan, UpstreamRequest
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission

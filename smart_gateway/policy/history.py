@@ -9,7 +9,8 @@ from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import RequestError
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.plan import CheckHistory, Decision, Denial, Deny, Permit, Plan, Stream, UpstreamRequest
+from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.plan import CheckHistory, Decision, Deny, Permit, Plan, Stream, UpstreamRequest
 from smart_gateway.policy.reading import kept_summary, require_judged_media
 from smart_gateway.policy.requirements import REQUIRED
 from smart_gateway.policy.wording import check_sentence

@@ -12,6 +12,7 @@ from smart_gateway.fhir.references import parse_reference
 from smart_gateway.fhir.search_values import split_values
 from smart_gateway.fhir.vocabulary import ParameterKind, SearchParameter
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.chains import judge_chain, judge_has
 from smart_gateway.policy.controls import CONTROLS, wants_count
 from smart_gateway.policy.elements import elements
@@ -19,7 +20,6 @@ from smart_gateway.policy.includes import judge_include
 from smart_gateway.policy.localising import local_value
 from smart_gateway.policy.modifiers import VALUE_SET, is_known, reaches_outside
 from smart_gateway.policy.owners import Owners
-from smart_gateway.policy.plan import Denial, Missing
 from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
 from smart_gateway.request.model import FhirRequest, QueryParameter
 

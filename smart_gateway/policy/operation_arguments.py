@@ -13,10 +13,10 @@ from smart_gateway.fhir.references import is_id, parse_reference
 from smart_gateway.fhir.search_values_dates import time_range
 from smart_gateway.fhir.search_values_syntax import ValueSyntaxError
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.operation_table import Kind, OperationRule, Parameter
 from smart_gateway.policy.owners import Owners
-from smart_gateway.policy.plan import Denial
 from smart_gateway.policy.verdicts import Refuse
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.request.operations import Argument, holds_resource, read_arguments

@@ -14,6 +14,7 @@ from smart_gateway.errors import MethodNotAllowed, RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.exporting import EXPORT_OPERATIONS, plan_export
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.judging import judge
@@ -27,7 +28,6 @@ from smart_gateway.policy.plan import (
     BodyCheck,
     CheckSearchset,
     Decision,
-    Denial,
     Deny,
     Permit,
     Plan,

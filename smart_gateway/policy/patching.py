@@ -17,19 +17,9 @@ from smart_gateway.fhir.json_patch import JsonPatch, Operation, Verb, apply_json
 from smart_gateway.fhir.media import FHIR_XML, XML_PATCH, is_json_body
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.hints import missing_scope
-from smart_gateway.policy.plan import (
-    AnswerToWrite,
-    BodyCheck,
-    Decision,
-    Denial,
-    Deny,
-    PatchCheck,
-    Permit,
-    Plan,
-    StoredCheck,
-    UpstreamRequest,
-)
+from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, Decision, Deny, PatchCheck, Permit, Plan, StoredCheck, UpstreamRequest
 from smart_gateway.policy.wording import check_sentence, describe
 from smart_gateway.policy.writing import answer_rule, own_conditions, refuse_body, refuse_parameters, stored_checks, wished_answer
 from smart_gateway.request.limits import Limits

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from smart_gateway.boundary.model import Boundary, Filter
 from smart_gateway.errors import RequestError
+from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.exports import ExportRule
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.operation_checks import OperationCheck
 from smart_gateway.policy.upstream import UpstreamRequest as UpstreamRequest  # noqa: PLC0414 - part of a plan, and had from here
 from smart_gateway.request.model import BatchEntry
-from smart_gateway.scopes.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,24 +261,6 @@ class Permit:
 
     plan: Plan
     grounds: tuple[Ground, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A permission that no scope of the token gives: the smallest scope that would, in the spelling of the token."""
-
-    scope: str
-    type: str
-    permission: Permission
-
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """One cause of a refusal: a stable machine code, a sentence for people, and where it lies."""
-
-    code: str
-    text: str
-    expression: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.hints import missing_scope
-from smart_gateway.policy.plan import Denial, Missing
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 

@@ -13,6 +13,7 @@ from smart_gateway.fhir.media import is_fhir
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.bodies import denials_of_carried, denials_of_searches
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import Policy
 from smart_gateway.policy.plan import (
@@ -20,7 +21,6 @@ from smart_gateway.policy.plan import (
     AnswerToWrite,
     BodyCheck,
     Decision,
-    Denial,
     Deny,
     Permit,
     Plan,

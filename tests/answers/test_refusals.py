@@ -13,7 +13,8 @@ from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.empty import empty_searchset
 from smart_gateway.answers.refusals import Facing, refuse
 from smart_gateway.fhir.outcomes import CODE_SYSTEM, REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
-from smart_gateway.policy.plan import Denial, Deny, Missing
+from smart_gateway.policy.causes import Denial, Missing
+from smart_gateway.policy.plan import Deny
 from smart_gateway.scopes.permissions import Permission
 
 FACING = Facing("r-1", "https://fhir.example.org/fhir")
