@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from smart_gateway.answers.entries import IdentifiedEntry
 
@@ -13,31 +12,16 @@ _NAMES = re.compile(rb'"(?:[^"\\]{0,2048}/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{
 def connected(entries: list[IdentifiedEntry], kept: list[IdentifiedEntry]) -> list[IdentifiedEntry]:
     """``kept`` without the includes that only a match which may not leave brought along: they would tell of it.
 
-    An include stays where what stays names it, or it names what stays, by way of other includes too.
+    An include stays where a match that stays names it (``_include``) or is named by it (``_revinclude``). What came by way of another
+    include (``:iterate``) may have come with any match, and goes.
     """
     staying = {id(entry) for entry in kept}
     if not any(entry.is_match and id(entry) not in staying for entry in entries):
         return kept
-    # Each edge both ways: `_include` follows references, `_revinclude` those who refer.
-    own = {_name(entry): entry for entry in kept}
-    edges: dict[str, set[str]] = {name: set() for name in own}
-    for name, entry in own.items():
-        for other in _named(entry) & own.keys():
-            edges[name].add(other)
-            edges[other].add(name)
-    reached = _closure((name for name, entry in own.items() if entry.is_match), edges)
-    return [entry for entry in kept if entry.is_outcome or _name(entry) in reached]
-
-
-def _closure(starts: Iterable[str], edges: dict[str, set[str]]) -> set[str]:
-    reached: set[str] = set()
-    waiting = list(starts)
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting.extend(edges[name] - reached)
-    return reached
+    matches = [entry for entry in kept if entry.is_match]
+    found = {_name(entry) for entry in matches}
+    named = found.union(*map(_named, matches))
+    return [entry for entry in kept if entry.is_outcome or _name(entry) in named or not found.isdisjoint(_named(entry))]
 
 
 def _name(entry: IdentifiedEntry) -> str:

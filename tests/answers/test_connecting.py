@@ -42,7 +42,17 @@ async def test_an_include_goes_with_the_only_match_that_named_it(matches: list[A
     assert {r["id"] for r in resources if r["resourceType"] == "Observation"} == {m["id"] for m in matches if m["status"] == "final"}
 
 
-async def test_what_refers_to_a_match_stays_with_it_by_way_of_others() -> None:
+async def test_the_patient_of_all_keeps_nobody() -> None:
+    """Both encounters name the patient, and one of them came with the match that goes."""
+    subject = {"reference": "Patient/123"}
+    encounters = [{"resourceType": "Encounter", "id": id, "subject": subject} for id in ("e", "f")]
+    bundle = searchset(observation("a", encounter={"reference": "Encounter/e"}), observation("b", status="draft"))
+    bundle["entry"] += [include(r) for r in ({"resourceType": "Patient", "id": "123"}, *encounters)]
+    answer = await Front(DisobedientUpstream(Reply(200, bundle)), f"{SCOPE} patient/Patient.rs").get("/Observation?_include=*")
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["a", "123", "e"]
+
+
+async def test_what_refers_to_a_match_stays_and_what_came_by_way_of_others_goes() -> None:
     encounter = {"resourceType": "Encounter", "id": "e", "subject": {"reference": "Patient/123"}}
     reverse = observation("member", encounter={"reference": "Encounter/e"}, hasMember=[{"reference": "Observation/a"}])
     bundle = searchset(observation("a"), observation("b", status="draft"))
@@ -51,4 +61,4 @@ async def test_what_refers_to_a_match_stays_with_it_by_way_of_others() -> None:
     answer = await Front(DisobedientUpstream(Reply(200, bundle)), SCOPE).get(
         "/Observation?_revinclude=Observation:has-member&_include:iterate=Observation:encounter"
     )
-    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["a", "e", "member"]
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["a", "member"]
