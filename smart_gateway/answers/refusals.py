@@ -29,6 +29,7 @@ _RETRY_SECONDS = 5  # where nobody knows better
 _ISSUE_TYPES = {400: "invalid", 403: "forbidden", 404: "not-found", 501: "not-supported"}
 # Spec: RFC 6750 section 3: what scope and error_description may hold. Both leave out the quote and the backslash.
 _NO_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+_LONGEST_SCOPE = 1024  # characters; nginx takes 4 KiB of headers by default, and DPoP says the scopes once more
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 _encode = msgspec.json.Encoder().encode
@@ -114,8 +115,10 @@ def _retry(seconds: int | None) -> Headers:
 
 
 def _scope(deny: Deny) -> str | None:
-    """The missing scopes as one attribute value; one that RFC 6750 cannot spell (with ``\\,`` in a value) is left to the extension."""
-    return " ".join(missing.scope for missing in deny.missing if _SCOPE.fullmatch(missing.scope) is not None) or None
+    """The missing scopes as one attribute value; one that RFC 6750 cannot spell (with ``\\,`` in a value) is left to the extension, and so
+    are all of them where they are more than servers on the way take in a header."""
+    scope = " ".join(missing.scope for missing in deny.missing if _SCOPE.fullmatch(missing.scope) is not None)
+    return scope if 0 < len(scope) <= _LONGEST_SCOPE else None
 
 
 def _challenges(facing: Facing, error: str | None, *, scope: str | None = None, description: str | None = None) -> Headers:

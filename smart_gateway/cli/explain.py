@@ -90,8 +90,8 @@ def explain(method: str, target: str, headers: list[tuple[bytes, bytes]], body: 
     request: FhirRequest | None = None
     try:
         path, _, query = target.partition("?")
-        parser = RequestParser(setting.policy.vocabulary, "", setting.limits)
-        request = parser.parse(method, _bytes(path), _bytes(query), headers)
+        parser = RequestParser(setting.policy.vocabulary, "", setting.limits, setting.policy.bases.public)
+        request = parser.parse(method, _bytes(path or "/"), _bytes(query), headers)
         access = Access(setting.principal, setting.policy)
         decision, request = _decide(request, body, access, parser, setting.limits)
         return explain_decision(request, _judge_body(decision, request, body, access, setting.limits))

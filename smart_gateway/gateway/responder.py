@@ -7,7 +7,6 @@ from typing import assert_never
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.empty import empty_searchset
 from smart_gateway.answers.links import self_url
-from smart_gateway.errors import NotAcceptable
 from smart_gateway.fhir.media import FHIR_JSON
 from smart_gateway.gateway import conditions, discovery
 from smart_gateway.gateway.batch import Batching
@@ -91,13 +90,10 @@ class Responder:
     async def _pass(self, outgoing: Outgoing) -> None:
         """Nothing is to be checked: the answer streams, and so does a body that was not read."""
         preferences = self._request.preferences
-        if preferences.media == "other":
-            raise NotAcceptable("None of the media types asked for is one of FHIR's.")
         asked = conditions.to_upstream(self._request)
-        headers: Headers = ((b"accept", (preferences.accept or FHIR_JSON).encode("ascii")), *asked, *conditions.wishes(self._request))
+        wished = (*asked, *conditions.wishes(self._request), *outgoing.media)
+        headers: Headers = ((b"accept", (preferences.accept or FHIR_JSON).encode("ascii")), *wished)
         passage = Passage(self._exchange, conditional=bool(asked))
-        if outgoing.body is not None:
-            headers = (*headers, (b"content-type", outgoing.content_type))
         if isinstance(outgoing.body, IncomingBody):
             length = outgoing.body.declared_length
             if length is not None:
@@ -108,11 +104,8 @@ class Responder:
         passage.finish()
 
     async def _collect(self, outgoing: Outgoing) -> Received:
-        assert not isinstance(outgoing.body, IncomingBody)  # what is checked was read
-        extra = conditions.wishes(self._request)
-        if outgoing.body is not None:
-            extra = (*extra, (b"content-type", outgoing.content_type))
-        received = await self._inner.collect(outgoing.request, extra, outgoing.body)
+        extra = (*conditions.wishes(self._request), *outgoing.media)
+        received = await self._inner.collect(outgoing.request, extra, outgoing.read())
         self._exchange.findings.upstream_status = received.status
         return received
 

@@ -28,9 +28,10 @@ from smart_gateway.policy.plan import (
     Plan,
     ProtectedResource,
     SmartConfiguration,
+    Stream,
     UpstreamRequest,
 )
-from smart_gateway.policy.reading import plan_read
+from smart_gateway.policy.reading import plan_read, require_known_media
 from smart_gateway.policy.requirements import DISCOVERY, REQUIRED
 from smart_gateway.policy.searching import plan_search
 from smart_gateway.policy.writing import plan_create, plan_delete, plan_update
@@ -81,9 +82,10 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
     assert is_complete(request)
     if request.preferences.respond_async and request.operation not in EXPORT_OPERATIONS and _is_bounded(request, access):
         return Deny(403, (_ASYNC,))
-    if is_conditional(request):
-        return plan_conditional(request, access)
-    return _PLANNERS[request.interaction](request, access)
+    decision = plan_conditional(request, access) if is_conditional(request) else _PLANNERS[request.interaction](request, access)
+    if isinstance(decision, Permit) and isinstance(decision.plan.answer, Stream):
+        require_known_media(request)
+    return decision
 
 
 def _may_anything(access: Access) -> bool:

@@ -84,6 +84,8 @@ def authorize_export(request: FhirRequest, access: Access) -> Deny | None:
             return Deny(403, (_NOT_OPENED,))
         if needs:
             return _require(needs, access)
+    elif request.type is not None:
+        return Deny(403, (_NOT_OPENED,))
     return None if any(scope.context is Context.SYSTEM for scope in access.scopes) else Deny(403, (_NONE,))
 
 

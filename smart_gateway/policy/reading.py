@@ -46,7 +46,15 @@ def plan_read(request: FhirRequest, access: Access) -> Decision:
 def require_judged_media(request: FhirRequest) -> None:
     """Under a bound only FHIR JSON can be judged (semantics 0.3)."""
     if request.preferences.media not in JUDGED_MEDIA:
-        raise NotAcceptable("Under this token the answer must be checked, and only FHIR JSON can be: ask for application/fhir+json.")
+        place = "_format" if any(parameter.name == "_format" for parameter in request.parameters) else "Accept"
+        text = "Under this token the answer must be checked, and only FHIR JSON can be: ask for application/fhir+json."
+        raise NotAcceptable(text, expression=f"http.{place}")
+
+
+def require_known_media(request: FhirRequest) -> None:
+    """What is passed on unchecked is still what a FHIR server gives."""
+    if request.preferences.media == "other":
+        raise NotAcceptable("None of the media types asked for is one of FHIR's.")
 
 
 def _bounded_query(request: FhirRequest, access: Access, boundary: Boundary) -> tuple[tuple[str, str], ...]:

@@ -62,6 +62,13 @@ def issues(answer: Answer) -> list[dict[str, Any]]:
     return found
 
 
+def test_more_scopes_than_a_header_takes_are_left_to_the_extension() -> None:
+    scopes = tuple(f"system/Type{number}.rs" for number in range(148))
+    answer = refuse(Deny(403, (Denial("insufficient-scope", "T."),), missing(*scopes)), FACING)
+    assert "scope=" not in header(answer, "www-authenticate")[0]
+    assert [extension["valueString"] for extension in issues(answer)[0]["extension"]] == list(scopes)
+
+
 def missing(*scopes: str) -> tuple[Missing, ...]:
     return tuple(Missing(scope, "Observation", Permission.READ) for scope in scopes)
 

@@ -327,6 +327,8 @@ def test_only_sealed_addresses_are_opened(operation: str) -> None:
     assert isinstance(rule, OpenExport)
     assert (rule.place, rule.token) == (operation, "x")
     assert denied(decide("GET", f"/{operation}?{name}=x", "patient/*.rs user/*.rs")).status == 403
+    for path in ("/Patient", "/Patient/1", "/Group/g"):  # it is no operation of a type, nor of an instance
+        assert denied(decide("GET", f"{path}/{operation}?{name}=x", "system/*.rs")).causes[0].code == "operation-not-opened"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,19 @@ def test_a_body_is_refused_by_the_code_that_the_gateway_answers(capsys: pytest.C
     assert (status, shown["status"], shown["code"]) == (3, 403, "outside-boundary")
 
 
+def test_the_base_itself_is_a_target(capsys: pytest.CaptureFixture[str]) -> None:
+    for target in ("?_type=Patient", "/?_type=Patient"):
+        status, shown = explained(capsys, "GET", target, "--scope", "patient/Patient.s")
+        assert (status, shown["interaction"]) == (0, "search-system")
+
+
+def test_a_media_type_that_nobody_gives_is_refused_as_the_gateway_does(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--scope", "system/*.cruds", "--header", "Accept: text/html")
+    for method, target in (("GET", "/Patient/1"), ("GET", "/Patient/1/$everything"), ("DELETE", "/Patient/1"), ("GET", "/Patient?name=x")):
+        status, shown = explained(capsys, method, target, *asked)
+        assert (status, shown["status"], shown["code"]) == (3, 406, "not-acceptable")
+
+
 def test_the_form_of_a_search_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "POST", "/Observation/_search", "--scope", "patient/Observation.s", "--patient", "123"]) == 0
     assert "upstream: POST /Observation/_search patient=Patient/123\n" in capsys.readouterr().out
