@@ -9,7 +9,7 @@ from typing import Any
 from smart_gateway.boundary import dependent
 from smart_gateway.boundary.filters import Predicate, compile_filter
 from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region
-from smart_gateway.boundary.objections import Writing
+from smart_gateway.boundary.objections import Objection, Writing
 from smart_gateway.boundary.verdict import INSIDE, OUTSIDE, Depends, Inside, Outside, Verdict
 from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.elements import top_members
@@ -37,7 +37,7 @@ class Matcher:
         self._judge = lru_cache(_KEPT)(self._compile)
         self._filter = lru_cache(_KEPT)(self._compile_filter)
         self._last: tuple[Boundary, str, _Judge] | None = None
-        self._writing = Writing(rules, bases, self._filter)
+        self._writing = Writing(rules, bases, self._filter, self._members)
 
     def admits(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> Verdict:
         """Whether ``resource``, decoded JSON of ``type``, lies inside ``boundary``. Spec: semantics 3 and 5."""
@@ -53,7 +53,7 @@ class Matcher:
         """``admits`` of one boundary and type, for those who keep it: finding it costs more than asking it."""
         return self._judge(boundary, type)
 
-    def objections_to_write(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> tuple[str, ...]:
+    def objections_to_write(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> tuple[Objection, ...]:
         """Why ``resource`` may not be written by the rule for writes; empty where it may. Sentences name elements, never ids.
 
         Spec: semantics 6: inside, and every owner that its membership elements name is the caller's.
@@ -73,9 +73,12 @@ class Matcher:
             for compartment in region.compartments:
                 members |= self._rules.members_read(compartment.type, type)
             for filter in region.filters:
-                parameter = self._vocabulary.parameter(type, filter.parameter)
-                members |= top_members(parameter) if parameter is not None else frozenset()
+                members |= self._members(filter, type)
         return members
+
+    def _members(self, filter: Filter, type: str) -> frozenset[str]:
+        parameter = self._vocabulary.parameter(type, filter.parameter)
+        return top_members(parameter) if parameter is not None else frozenset()
 
     def _compile(self, boundary: Boundary, type: str) -> _Judge:
         if boundary.is_everything:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from smart_gateway.boundary import dependent
@@ -12,54 +13,77 @@ from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.references import Bases
 
 
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One reason: ``element`` is the member of the resource that it lies in, None where it is not a single one."""
+
+    text: str
+    element: str | None = None
+
+
 class Writing:
     """The rule for writes. Spec: semantics 6."""
 
-    __slots__ = ("_bases", "_filter", "_rules")
+    __slots__ = ("_bases", "_filter", "_members", "_rules")
 
-    def __init__(self, rules: CompartmentRules, bases: Bases, filter: Callable[[Filter, str], Predicate]) -> None:
+    def __init__(
+        self,
+        rules: CompartmentRules,
+        bases: Bases,
+        filter: Callable[[Filter, str], Predicate],
+        members: Callable[[Filter, str], frozenset[str]],
+    ) -> None:
         self._rules = rules
         self._bases = bases
         self._filter = filter
+        self._members = members
 
-    def objections(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> tuple[str, ...]:
+    def objections(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> tuple[Objection, ...]:
         """Those of the region that has the fewest; empty where one region has none."""
         if boundary.is_everything:
             return ()
         if resource.get("resourceType") != type:
-            return (f"The resource is not of type {type}.",)
+            return (Objection(f"The resource is not of type {type}.", "resourceType"),)
         found = [self._region(region, resource, type) for region in boundary.regions]
-        return min(found, key=len, default=(f"No {type} may be written.",))
+        return min(found, key=len, default=(Objection(f"No {type} may be written."),))
 
-    def _region(self, region: Region, resource: Mapping[str, Any], type: str) -> tuple[str, ...]:
+    def _region(self, region: Region, resource: Mapping[str, Any], type: str) -> tuple[Objection, ...]:
         if region.compartments and type == "Binary":
-            return (f"A Binary is never written in the {region.compartments[0].type} compartment.",)
-        sentences = [s for compartment in region.compartments for s in self._compartment(compartment, resource, type)]
+            return (Objection(f"A Binary is never written in the {region.compartments[0].type} compartment."),)
+        found = [o for compartment in region.compartments for o in self._compartment(compartment, resource, type)]
         if dependent.applies(type, region):
-            sentences += self._dependencies(region, resource, type)
-        sentences += [f"The resource does not satisfy {f.key}." for f in region.filters if not self._filter(f, type)(resource)]
-        return tuple(dict.fromkeys(sentences))
+            found += self._dependencies(region, resource, type)
+        found += [self._unsatisfied(f, type) for f in region.filters if not self._filter(f, type)(resource)]
+        return tuple(dict.fromkeys(found))
 
-    def _compartment(self, compartment: Compartment, resource: Mapping[str, Any], type: str) -> list[str]:
+    def _unsatisfied(self, filter: Filter, type: str) -> Objection:
+        return Objection(f"The resource does not satisfy {filter.key}.", _single(self._members(filter, type)))
+
+    def _compartment(self, compartment: Compartment, resource: Mapping[str, Any], type: str) -> Iterator[Objection]:
         rules, owner, ids = self._rules, compartment.type, frozenset(compartment.ids)
         if not rules.covers(owner, type):
-            return [f"{type} is in no {owner} compartment."]
-        sentences = []
+            yield Objection(f"{type} is in no {owner} compartment.")
+            return
         if not rules.is_member(resource, owner, ids, self._bases):
-            sentences.append(self._absence(owner, type))
-        strays = rules.strays(resource, owner, ids, self._bases)
-        return sentences + [f"The element {name} names another {owner}, or one that cannot be told." for name in strays]
+            yield self._absence(owner, type)
+        for name in rules.strays(resource, owner, ids, self._bases):
+            yield Objection(f"The element {name} names another {owner}, or one that cannot be told.", name)
 
-    def _absence(self, owner: str, type: str) -> str:
+    def _absence(self, owner: str, type: str) -> Objection:
         if owner == type:
-            return f"The {type} is not the one that the token is for."
+            return Objection(f"The {type} is not the one that the token is for.", "id")
         by = " or ".join(self._rules.inclusion(owner, type))
-        return f"The {type} is not in the {owner} compartment that the token is for: it must name it by {by}."
+        text = f"The {type} is not in the {owner} compartment that the token is for: it must name it by {by}."
+        return Objection(text, _single(self._rules.members_read(owner, type)))
 
-    def _dependencies(self, region: Region, resource: Mapping[str, Any], type: str) -> list[str]:
+    def _dependencies(self, region: Region, resource: Mapping[str, Any], type: str) -> list[Objection]:
         """What it refers to must be the compartment's owner: others would have to be fetched, which a write's body check does not."""
         (name,) = dependent.MEMBERS[type]
         held = dependent.references_of(resource, type, self._bases)
         if held is None or dependent.not_owners(held, region):
-            return [f"The element {name} names a resource that is not shown to be inside."]
+            return [Objection(f"The element {name} names a resource that is not shown to be inside.", name)]
         return []
+
+
+def _single(members: frozenset[str]) -> str | None:
+    return next(iter(members)) if len(members) == 1 else None

@@ -20,6 +20,7 @@ from smart_gateway.policy.plan import Decision, Deny, Permit, Plan, Stream
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.policy.searching import foreign, plan_searches, searches, upstream_of
 from smart_gateway.policy.unions import Searches
+from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
@@ -92,6 +93,7 @@ def _plan(request: FhirRequest, types: tuple[str, ...], access: Access, *, requi
     """One search of all ``types``; one that only others' records could answer has no part in it, unless it is ``required``."""
     found: list[Searches] = []
     left_out: list[str] = []
+    others = Foreign()
     for type in types:
         try:
             one = searches(_of_type(request, type), access)
@@ -102,12 +104,14 @@ def _plan(request: FhirRequest, types: tuple[str, ...], access: Access, *, requi
             continue
         if isinstance(one, Deny):
             return one
-        if one is not None:
+        if not isinstance(one, Foreign):
             found.append(one)
-        elif required:
-            return foreign(request, access)
+            continue
+        others = one
+        if required:
+            return foreign(request, access, others)
     if not found:
-        return foreign(request, access)
+        return foreign(request, access, others)
     checks = tuple(dict.fromkeys((*chain.from_iterable(one.checks for one in found), *left_out)))
     return plan_searches(request, access, Searches(tuple(branch for one in found for branch in one.branches), checks))
 

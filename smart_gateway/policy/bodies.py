@@ -31,7 +31,9 @@ def denials_of_carried(resource: Mapping[str, Any], check: BodyCheck, access: Ac
     if access.unlimited(permission):
         return ()
     types = dict.fromkeys(_type_of(inner) for inner in standing(resource) if not _is_writable(inner, permission, access))
-    return tuple([Denial("outside-boundary", f"The {check.type} carries a {type} that this token may not write.") for type in types])
+    return tuple(
+        [Denial("outside-boundary", f"The {check.type} carries a {type} that this token may not write.", check.type) for type in types]
+    )
 
 
 def _searches(value: Any) -> Iterator[str]:

@@ -22,7 +22,8 @@ from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.patching import plan_patch
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, CheckSearchset, Criteria, Decision, Deny, Permit, Plan, UpstreamRequest
 from smart_gateway.policy.requirements import REQUIRED
-from smart_gateway.policy.searching import FOREIGN, searches
+from smart_gateway.policy.searching import refuse_foreign, searches
+from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.policy.writing import plan_create, plan_delete, plan_update
 from smart_gateway.request.model import FhirRequest, QueryParameter
@@ -150,8 +151,8 @@ def _search(asked: FhirRequest, access: Access) -> Criteria | Deny:
     if access.unlimited(Permission.SEARCH):
         return _bounded_search(type, local_pairs(asked, access.policy), CheckSearchset(type, boundary, exact=True))
     found = searches(asked, _one_query(access))
-    if found is None:
-        return Deny(403, (FOREIGN,))
+    if isinstance(found, Foreign):
+        return refuse_foreign(found)
     if isinstance(found, Deny):
         return found
     (branch,) = found.branches  # INVARIANT: `parameter` says every boundary as one query

@@ -17,10 +17,10 @@ def explain_decision(request: FhirRequest, decision: Decision) -> dict[str, Any]
     shown = _head(request)
     shown["grounds"] = [_ground(ground) for ground in decision.grounds]
     if isinstance(decision, Deny):
-        first = decision.causes[0]
+        first, places = decision.causes[0], _places(cause.expression for cause in decision.causes)
         scopes = [missing.scope for missing in decision.missing]
         shown |= {"decision": "deny", "status": decision.status, "code": first.code, "reasons": [cause.text for cause in decision.causes]}
-        shown |= {"upstream": [], "checks": [], "required_scopes": scopes, "hint": decision.hint}
+        shown |= {"expressions": places, "upstream": [], "checks": [], "required_scopes": scopes, "hint": decision.hint}
         return shown | (_entries(decision.entries) if decision.entries else {})
     plan = decision.plan
     criteria = plan.criteria.search if plan.criteria is not None else None
@@ -35,7 +35,7 @@ def explain_error(request: FhirRequest | None, error: RequestError) -> dict[str,
     """The same object for a request that is refused because it is broken."""
     shown = _head(request)
     shown |= {"grounds": [], "decision": "deny", "status": error.status, "code": error.reason, "reasons": [error.text]}
-    return shown | {"upstream": [], "checks": [], "required_scopes": [], "hint": False}
+    return shown | {"expressions": _places([error.expression]), "upstream": [], "checks": [], "required_scopes": [], "hint": False}
 
 
 def _entries(entries: Iterable[EntryDecision]) -> dict[str, Any]:
@@ -54,7 +54,13 @@ def _head(request: FhirRequest | None) -> dict[str, Any]:
     """The keys in the order of docs/command-line.md."""
     interaction = str(request.interaction) if request is not None else None
     type, id = (request.type, request.id) if request is not None else (None, None)
-    return {"decision": "deny", "status": None, "code": None, "reasons": [], "interaction": interaction, "type": type, "id": id}
+    named = {"interaction": interaction, "type": type, "id": id}
+    return {"decision": "deny", "status": None, "code": None, "reasons": [], "expressions": []} | named
+
+
+def _places(expressions: Iterable[str | None]) -> list[str]:
+    """Where the causes lie, each once: parameters and headers as ``http.name``, elements, entries of a Bundle."""
+    return list(dict.fromkeys(place for place in expressions if place is not None))
 
 
 def _ground(ground: Ground) -> dict[str, str]:

@@ -20,19 +20,19 @@ from smart_gateway.policy.includes import judge_include
 from smart_gateway.policy.localising import local_value
 from smart_gateway.policy.modifiers import VALUE_SET, is_known, reaches_outside
 from smart_gateway.policy.owners import Owners
-from smart_gateway.policy.verdicts import Drop, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
+from smart_gateway.policy.verdicts import Drop, Foreign, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
 from smart_gateway.request.model import FhirRequest, QueryParameter
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on all parameters. ``pairs`` go upstream; ``foreign``: nobody but others was asked for."""
+    """The verdict on all parameters. ``pairs`` go upstream; ``foreign`` is set where nobody but others was asked for."""
 
     pairs: tuple[tuple[str, str], ...]
     denials: tuple[Denial, ...]
     missing: tuple[Missing, ...]
     notes: tuple[str, ...]
-    foreign: bool
+    foreign: Foreign | None
     count_only: bool
     added_elements: tuple[str, ...]
 
@@ -49,14 +49,13 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
         denials=tuple(dict.fromkeys(v.denial for v in refused)),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
         notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
-        foreign=_foreign in others,
+        foreign=next((v for v in others if isinstance(v, Foreign)), None),
         count_only=any(wants_count(p) for p in request.parameters),
         added_elements=chosen.added,
     )
 
 
 _CANONICAL = re.compile(r"https?://[^/]|urn:(?:uuid|oid):[0-9A-Fa-f]")
-_foreign = Drop("nobody but others is asked for")
 
 _SPECIAL: Mapping[str, Callable[[QueryParameter, Search], Verdict]] = {
     **CONTROLS,
@@ -128,7 +127,7 @@ def _judge_reference(parameter: QueryParameter, known: SearchParameter, search: 
     said = [value for value in values if value]
     kept = [value for value in said if not _names_other(value, parameter, known, owner, owners, search)]
     if not kept:
-        return _foreign if said else Drop(f"{parameter.key} has no value and is not sent")
+        return Foreign(f"http.{parameter.key}") if said else Drop(f"{parameter.key} has no value and is not sent")
     return Keep(parameter.key, ",".join(local_value(value, known, bases) for value in kept))
 
 

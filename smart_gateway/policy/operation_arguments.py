@@ -17,7 +17,7 @@ from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.operation_table import Kind, OperationRule, Parameter
 from smart_gateway.policy.owners import Owners
-from smart_gateway.policy.verdicts import Refuse
+from smart_gateway.policy.verdicts import Foreign, Refuse
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.request.operations import Argument, holds_resource, read_arguments
 from smart_gateway.scopes.permissions import Permission
@@ -26,18 +26,14 @@ _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """The input names another patient than the token's."""
-
-
-@dataclass(frozen=True, slots=True)
 class Judged:
-    """``given`` as it may be sent; ``criteria`` are left for the judge of searches. ``foreign``: another patient's record is asked for."""
+    """``given`` as it may be sent; ``criteria`` are left for the judge of searches. ``foreign``: another
+    patient's record is asked for."""
 
     given: tuple[Argument, ...]
     criteria: tuple[QueryParameter, ...]
     refused: tuple[Refuse, ...]
-    foreign: bool
+    foreign: Foreign | None
 
 
 def judge_arguments(rule: OperationRule, request: FhirRequest, access: Access) -> Judged:
@@ -53,7 +49,7 @@ def judge_arguments(rule: OperationRule, request: FhirRequest, access: Access) -
         tuple([verdict for verdict in verdicts if isinstance(verdict, Argument)]),
         tuple([other.parameter for other in others]),
         tuple([verdict for verdict in verdicts if isinstance(verdict, Refuse)]),
-        any(isinstance(verdict, Foreign) for verdict in verdicts),
+        next((verdict for verdict in verdicts if isinstance(verdict, Foreign)), None),
     )
 
 
@@ -138,7 +134,7 @@ def _patient(argument: Argument, request: FhirRequest, access: Access) -> Argume
         raise _fault("The parameter is the id of a Patient, or a literal reference to one.", argument)
     boundary = access.boundary(request.type or "", Permission.SEARCH)
     if Owners.of(boundary).excludes("Patient", id):
-        return Foreign()
+        return Foreign(argument.place)
     plain = replace(argument.parameter, value=id)
     return replace(argument, parameter=plain, member=argument.member and "valueId", content=id)
 

@@ -37,6 +37,7 @@ from smart_gateway.policy.plan import (
 )
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.policy.searching import foreign
+from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.policy.writing import refuse_body
 from smart_gateway.request.model import FhirRequest, QueryParameter
@@ -88,8 +89,8 @@ def plan_operation(request: FhirRequest, access: Access) -> Decision:
     if judged.refused:
         causes, missing = [r.denial for r in judged.refused], [m for r in judged.refused for m in r.missing]
         return Deny(403, tuple(causes), tuple(dict.fromkeys(missing)), _grounds(request, opening, access))
-    if judged.foreign:
-        return foreign(request, access)
+    if judged.foreign is not None:
+        return foreign(request, access, judged.foreign)
     decision = _PLANNERS[rule.answers](request, rule, boundary, judged, access)
     return replace(decision, grounds=decision.grounds or _grounds(request, opening, access))
 
@@ -158,15 +159,15 @@ def _plan_matches(request: FhirRequest, rule: OperationRule, boundary: Boundary,
         found = _criteria(request, boundary, judged.criteria, access)
         if isinstance(found, Deny):
             return found
-        if found is None:
-            return foreign(request, access)
+        if isinstance(found, Foreign):
+            return foreign(request, access, found)
         given = (*given, *(_argument(key, value, "valueString") for key, value in found))
     check = f"every {type} in the answer {check_sentence(boundary)}"
     return _permit(request, CheckSearchset(type, boundary, exact=False), _asking(request, given), None, (check,))
 
 
-def _criteria(request: FhirRequest, boundary: Boundary, criteria: tuple[QueryParameter, ...], access: Access) -> Pairs | Deny | None:
-    """The criteria as a search of the type would send them; None where nobody but others is asked for."""
+def _criteria(request: FhirRequest, boundary: Boundary, criteria: tuple[QueryParameter, ...], access: Access) -> Pairs | Deny | Foreign:
+    """The criteria as a search of the type would send them."""
     type, policy = request.type or "", access.policy
     narrower = Narrower(policy.vocabulary, policy.rules, lambda of, code: policy.capabilities.supports(of, code, policy.vocabulary))
     narrowing = narrower.narrow(boundary, type)
@@ -174,7 +175,7 @@ def _criteria(request: FhirRequest, boundary: Boundary, criteria: tuple[QueryPar
     judgement = judge(search, access, boundary, Owners.of(boundary), exact=narrowing.exact)
     if judgement.denials:
         return Deny(403, judgement.denials, judgement.missing, access.grounds(type, Permission.SEARCH))
-    return None if judgement.foreign else tuple(dict.fromkeys((*judgement.pairs, *narrowing.parameters)))
+    return judgement.foreign or tuple(dict.fromkeys((*judgement.pairs, *narrowing.parameters)))
 
 
 def _plan_meta(request: FhirRequest, _rule: OperationRule, boundary: Boundary, _judged: Judged, _access: Access) -> Decision:

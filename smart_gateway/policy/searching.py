@@ -10,17 +10,19 @@ from smart_gateway.errors import RequestError, UnknownPath
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.judging import judge
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.plan import Branch, CheckSearchset, Decision, Deny, EmptySearchset, Permit, Plan, Stream, UpstreamRequest
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.policy.unions import Pairs, Searches, unite
+from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
-FOREIGN = Denial("foreign-patient", "The search asks for a record that is not the one this token is bound to.")
+_FOREIGN = "The search asks for a record that is not the one this token is bound to."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,13 @@ def plan_search(request: FhirRequest, access: Access) -> Decision:
         return Permit(Plan(Stream(), upstream_of(request, locations[0].path, pairs)), grounds)
     require_judged_media(request)
     found = _searches(request, access, locations)
-    if found is None:
-        return foreign(request, access)
+    if isinstance(found, Foreign):
+        return foreign(request, access, found)
     return found if isinstance(found, Deny) else plan_searches(request, access, found)
 
 
-def searches(request: FhirRequest, access: Access) -> Searches | Deny | None:
-    """What to ask upstream for ``request``, a search on one type; None where nobody but others is asked for."""
+def searches(request: FhirRequest, access: Access) -> Searches | Deny | Foreign:
+    """What to ask upstream for ``request``, a search on one type."""
     return _searches(request, access, _locations(request, access))
 
 
@@ -86,16 +88,16 @@ def plan_searches(request: FhirRequest, access: Access, found: Searches) -> Deci
     return union if isinstance(union, Deny) else Permit(Plan(union, checks=found.checks), grounds)
 
 
-def _searches(request: FhirRequest, access: Access, locations: tuple[_Location, ...]) -> Searches | Deny | None:
+def _searches(request: FhirRequest, access: Access, locations: tuple[_Location, ...]) -> Searches | Deny | Foreign:
     assert request.type is not None
     bound = access.remembered(("search", request.type), lambda: _bound(access, request.type or ""))
     if _foreign_compartment(request, bound.owners):
-        return None
+        return Foreign()
     judgement = judge(request, access, bound.boundary, bound.owners, exact=bound.exact)
     if judgement.denials:
         return Deny(403, judgement.denials, judgement.missing, access.grounds(request.type, Permission.SEARCH))
-    if judgement.foreign:
-        return None
+    if judgement.foreign is not None:
+        return judgement.foreign
     rule = CheckSearchset(request.type, bound.boundary, bound.exact, judgement.count_only, judgement.added_elements)
     branches = tuple(
         [_branch(request, rule, judgement.pairs, location, narrowing) for location, narrowing in _places(request, access, bound, locations)]
@@ -181,9 +183,14 @@ def _foreign_compartment(request: FhirRequest, owners: Owners) -> bool:
     return asked is not None and owners.excludes(asked.type, asked.id)
 
 
-def foreign(request: FhirRequest, access: Access) -> Decision:
+def refuse_foreign(found: Foreign, grounds: tuple[Ground, ...] = ()) -> Deny:
+    """The 403 for an explicit request for somebody else's record; it names the parameter."""
+    return Deny(403, (Denial("foreign-patient", _FOREIGN, found.place),), grounds=grounds)
+
+
+def foreign(request: FhirRequest, access: Access, found: Foreign) -> Decision:
     """An explicit request for somebody else's record: 403, or an empty searchset where the policy says so."""
     grounds = access.grounds(request.type, Permission.SEARCH) if request.type is not None else ()
     if access.policy.foreign_patient_search == "empty":
         return Permit(Plan(EmptySearchset(request.type), checks=("another patient is asked for: the answer is empty",)), grounds)
-    return Deny(403, (FOREIGN,), grounds=grounds)
+    return refuse_foreign(found, grounds)

@@ -37,7 +37,14 @@ class Refuse:
     missing: tuple[Missing, ...] = ()
 
 
-Verdict = Keep | Drop | Refuse
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Nobody but others is asked for; ``place`` is the expression of what does, None where the path does."""
+
+    place: str | None = None
+
+
+Verdict = Keep | Drop | Refuse | Foreign
 
 
 @dataclass(frozen=True, slots=True)

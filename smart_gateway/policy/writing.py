@@ -33,7 +33,7 @@ from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_UNKNOWN_ID = Denial("outside-boundary", "The server chooses the id of what is created, and this token is bound to another one.")
+_UNKNOWN_ID = "The server chooses the id of what is created, and this token is bound to another one."
 _HARMLESS = frozenset({"_format", "_pretty"})
 _VERSION = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
 _UNBORN = ("If-Match", 'W/"0"')
@@ -48,7 +48,7 @@ def plan_create(request: FhirRequest, access: Access) -> Decision:
     refuse_parameters(request)
     boundary = _free_of_ids(access.boundary(type, Permission.CREATE), type)
     if boundary.is_nothing:
-        return Deny(403, (_UNKNOWN_ID,), grounds=access.grounds(type, Permission.CREATE))
+        return Deny(403, (Denial("outside-boundary", _UNKNOWN_ID, f"{type}.id"),), grounds=access.grounds(type, Permission.CREATE))
     answer = answer_rule(access, type, None)
     plan = Plan(
         answer,
@@ -97,7 +97,7 @@ def refuse_body(resource: Mapping[str, Any], check: BodyCheck, access: Access, g
     if check.judged:
         return None
     objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
-    outside = tuple([Denial("outside-boundary", text) for text in objections])
+    outside = tuple([Denial("outside-boundary", o.text, f"{check.type}.{o.element}" if o.element else check.type) for o in objections])
     causes = (*outside, *denials_of_searches(resource, check.type, access), *denials_of_carried(resource, check, access))
     return Deny(403, causes, grounds=grounds) if causes else None
 
