@@ -179,7 +179,9 @@ class Batching:
                 self._removed += judgement.removed
                 return answer
             case _ if prepared.outgoing is not None:
-                received = await self._inner.collect(as_entry(prepared.outgoing.request), conditions.wishes(request))
+                outgoing = prepared.outgoing
+                body = outgoing.read()
+                received = await self._inner.collect(as_entry(outgoing.request), (*conditions.wishes(request), *outgoing.media), body)
                 return await self._judge(request, prepared, received)
             case _:
                 raise AssertionError("no rule of an entry")  # INVARIANT: policy.batch
@@ -257,13 +259,15 @@ def _outgoing(outcome: Outcome) -> Outgoing | None:
 
 def _goes_along(outcome: Outcome, *, transaction: bool) -> bool:
     """Whether an entry is one of the Bundle. What is asked at the base itself is no entry that servers know; what describes the server is
-    served as it is alone; and a delete that names a version in its path is held to it only by itself (``policy.writing.hold``), which a
-    transaction does not allow."""
+    served as it is alone; an operation by POST HAPI takes for a create of what is posted; and a delete that names a version in its path is
+    held to it only by itself (``policy.writing.hold``), which a transaction does not allow."""
     outgoing = _outgoing(outcome)
     if outgoing is None or not isinstance(outcome, Prepared) or isinstance(outcome.rule, Capability):
         return False
-    path = as_entry(outgoing.request).path
-    return bool(path) and (transaction or outgoing.request.method != "DELETE" or "_history" not in path)
+    method, path = outgoing.request.method, as_entry(outgoing.request).path
+    if not path or (method == "POST" and path[-1].startswith("$")):
+        return False
+    return transaction or method != "DELETE" or "_history" not in path
 
 
 def _resolved(outcome: Outcome) -> str | None:

@@ -56,8 +56,7 @@ def _body(outgoing: Outgoing) -> bytes:
     """A patch that was judged goes in a Binary of its own, which holds nothing but what was parsed; all else as it was judged."""
     if outgoing.request.content is not None:
         return outgoing.request.content
-    body = outgoing.body or b""
-    assert isinstance(body, bytes)  # INVARIANT: the body of an entry was read with the batch
+    body = outgoing.read() or b""
     if outgoing.content_type != JSON_PATCH.encode():
         return body
     return _encode({"resourceType": "Binary", "contentType": JSON_PATCH, "data": base64.b64encode(body).decode("ascii")})

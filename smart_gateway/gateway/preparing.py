@@ -59,6 +59,16 @@ class Outgoing:
     content_type: bytes = _FHIR_JSON
     updated: str | None = None
 
+    @property
+    def media(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The header that says what the body is; none without a body."""
+        return () if self.body is None else ((b"content-type", self.content_type),)
+
+    def read(self) -> bytes | None:
+        """The body of a request whose answer is checked: it was read."""
+        assert not isinstance(self.body, IncomingBody)  # INVARIANT: only what nobody judges is passed on as it comes
+        return self.body
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:

@@ -261,6 +261,22 @@ async def test_an_operation_is_judged_and_an_export_has_its_own_requests() -> No
     assert statuses(response)[0] in {"400", "403"}
 
 
+@pytest.mark.parametrize("type", ["batch", "transaction"])
+@pytest.mark.parametrize("scope", [ALL, "system/*.cruds"])
+async def test_an_operation_by_post_is_no_entry_of_the_bundle(scope: str, type: str) -> None:
+    """HAPI takes each POST of a Bundle for a create, whatever its URL says."""
+    server = BatchServer(observation())
+    server.replies["POST /Observation/$validate"] = Reply(200, outcome(SECRET))
+    asked = entry("POST", "Observation/$validate", observation("o2"))
+    response = await post(server, asked, entry("GET", "Observation/o1"), scope=scope, type=type)
+    assert statuses(response, type) == ["200", "200"]
+    assert response.json()["entry"][0]["resource"]["resourceType"] == "OperationOutcome"
+    assert [e["request"] for bundle in server.bundles for e in bundle["entry"]] == [{"method": "GET", "url": "Observation/o1"}]
+    (sent,) = [asked for asked in server.asked if asked.line == "POST /Observation/$validate"]
+    assert sent.header("content-type") == FHIR
+    assert json.loads(sent.body)["id"] == "o2"
+
+
 async def test_unchanged_is_said_here() -> None:
     response = await post(BatchServer(observation()), entry("GET", "Observation/o1", ifNoneMatch='W/"3"'))
     assert statuses(response) == ["304"]

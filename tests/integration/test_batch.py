@@ -301,6 +301,25 @@ def test_a_reference_that_is_a_search_is_one_alone_too(wanda: App, as_user: Make
     assert count(hapi) == before
 
 
+@pytest.mark.parametrize("type", ["batch", "transaction"])
+@pytest.mark.parametrize("url", ["Observation/$lastn", "Patient/pat-a/$everything", "ValueSet/$expand"])
+def test_an_operation_by_post_creates_nothing(amy: App, hapi: Hapi, type: str, url: str) -> None:
+    """HAPI takes each POST of a Bundle for a create, whatever its URL says: what is posted would be stored by who may only read."""
+    stored = f"{hapi.base}/Parameters?_summary=count"
+    before = httpx.get(stored, timeout=60).json()["total"]
+    answer = post(amy, type, entry("POST", url, {"resourceType": "Parameters"}), entry("GET", "Patient/pat-a"))
+    assert statuses(answer, type)[1] == 200
+    assert statuses(answer, type)[0] != 201
+    assert httpx.get(stored, timeout=60).json()["total"] == before
+
+
+@pytest.mark.parametrize("type", ["batch", "transaction"])
+def test_what_is_validated_in_a_batch_is_not_written(wanda: App, hapi: Hapi, type: str) -> None:
+    before = count(hapi)
+    assert statuses(post(wanda, type, entry("POST", "Observation/$validate", observation())), type) == [200]
+    assert count(hapi) == before
+
+
 def test_many_entries(amy: App) -> None:
     answer = post(amy, "batch", *[entry("GET", f"Observation/lab-{n % LABS}-chart-{'ab'[n % 2]}") for n in range(200)])
     assert statuses(answer) == [200 if n % 2 == 0 else 404 for n in range(200)]
