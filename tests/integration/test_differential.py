@@ -221,11 +221,10 @@ def justify(case: Case, status: int, code: str, comparison: Comparison) -> None:
 def test_the_gateway_gives_what_the_judge_lets_through(world: Hapi, bounded: Gateway, issuer: ScriptedIssuer, release: str) -> None:
     rng, count = random.Random(11), SEARCHES[release]
     comparison = Comparison(world.base, bounded.base, issuer, release)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with comparison.http, ThreadPoolExecutor(AT_ONCE) as pool:
         wrong = [said for said in pool.map(comparison.difference, [searches.case(rng) for _ in range(count)]) if said is not None]
     assert not wrong, "\n\n".join([f"{len(wrong)} differences", *wrong[:5]])
     seen: Any = comparison.seen
-    print(release, dict(seen), comparison.given, comparison.included)
     assert seen["200"] > count / 2, seen
     assert comparison.given > count, seen
     assert comparison.included > count / 10, seen
