@@ -9,7 +9,7 @@ from smart_gateway.errors import SmartGatewayError, UpstreamError
 from smart_gateway.fhir.media import parse_media_type
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.failures import refusal_of
-from smart_gateway.gateway.subrequest import Inner, Received
+from smart_gateway.gateway.subrequest import Inner, Received, has_doubles
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.exports import CheckExportFile
 from smart_gateway.policy.plan import UpstreamRequest
@@ -81,8 +81,7 @@ class _FilePassage:
             raise UpstreamError("The FHIR server did not answer with the file.")
         if any(name == b"content-encoding" and value.strip().lower() not in _ENCODINGS for name, value in headers):
             raise UpstreamError("The FHIR server encoded its answer though it was asked not to.")
-        types = [value for name, value in headers if name == b"content-type"]
-        if len(types) != 1 or not _is_ndjson(types[0]):
+        if has_doubles(headers) or not _is_ndjson(dict(headers).get(b"content-type", b"")):
             raise UpstreamError("The FHIR server's file is not NDJSON, which it was asked for.")
 
     async def _go_on(self, chunk: bytes, *, more: bool) -> None:

@@ -13,6 +13,7 @@ from smart_gateway.fhir.media import is_fhir
 from smart_gateway.fhir.references import Bases
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_client
+from smart_gateway.gateway.subrequest import has_doubles
 
 _BODILESS = frozenset({204, 304})
 _FAILED: Mapping[int, type[UpstreamError]] = {503: UpstreamUnavailable, 504: UpstreamTimeout}
@@ -76,8 +77,8 @@ class Passage:
             return UpstreamError("The FHIR server answered with a status that cannot be passed on.")
         if any(name == b"content-encoding" and value.strip().lower() not in _ENCODINGS for name, value in headers):
             return UpstreamError("The FHIR server encoded its answer though it was asked not to.")
-        if sum(name == b"content-type" for name, _ in headers) > 1:
-            return UpstreamError("The FHIR server sent two media types.")
+        if has_doubles(headers):
+            return UpstreamError("The FHIR server sent a header twice that may be there once.")
         return None
 
     async def _go_on(self, body: bytes, *, more: bool) -> None:

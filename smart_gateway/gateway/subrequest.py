@@ -177,11 +177,14 @@ class _Collector:
         return Received(self._start["status"], _once(self._start.get("headers", ())), b"".join(self._chunks))
 
 
+def has_doubles(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether ``headers``, their names in lower case, hold twice what may be there once."""
+    names = [name for name, _ in headers if name in _SINGLE]
+    return len(names) != len(set(names))
+
+
 def _once(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        lower = name.lower()
-        if lower in found and lower in _SINGLE:
-            raise UpstreamError("The FHIR server sent a header twice that may be there once.")
-        found[lower] = value
-    return found
+    lower = [(name.lower(), value) for name, value in headers]
+    if has_doubles(lower):
+        raise UpstreamError("The FHIR server sent a header twice that may be there once.")
+    return dict(lower)

@@ -108,6 +108,15 @@ async def test_an_answer_larger_than_can_be_checked_is_502_also_when_the_app_swa
         assert (await Front(upstream, UNBOUNDED).get("/Observation")).status_code == 502
 
 
+@pytest.mark.parametrize("name", ["Content-Type", "Content-Length", "ETag", "Location", "Content-Location"])
+async def test_a_header_that_is_there_twice_is_502(name: str) -> None:
+    twice = ((name.lower().encode(), b"6"), (name.lower().encode(), b"7"))
+    for scope in (BOUNDED, UNBOUNDED):
+        upstream = ScriptedUpstream()
+        upstream.replies["GET /Observation"] = Reply(200, type=None, chunks=(b"abc", b"def"), raw_headers=twice)
+        assert (await Front(upstream, scope).get("/Observation")).status_code == 502
+
+
 async def test_an_app_that_says_nothing_or_begins_in_the_middle_is_502() -> None:
     async def silent(_scope: Any, _receive: Any, _send: Any) -> None:
         pass
