@@ -85,16 +85,21 @@ def codes_of(resource: Mapping[str, Any]) -> Codes:
 
 def _expanded(expansion: Mapping[str, Any]) -> list[Code]:
     contains = list(_contained(expansion.get("contains", [])))
-    parameters = {_object(p).get("name") for p in _list(expansion.get("parameter", []))}
+    parameters = {p.get("name"): p.get("valueInteger") for p in map(_object, _list(expansion.get("parameter", [])))}
     extensions = {str(_object(e).get("url")).rpartition("/")[2] for e in _list(expansion.get("extension", []))}
-    if parameters & _PARTIAL or extensions & _UNFINISHED or expansion.get("offset", 0) != 0:
+    if parameters.keys() & _PARTIAL or extensions & _UNFINISHED or expansion.get("offset", 0) != 0:
         raise ValueSetError("its expansion is a part of it")
     total = expansion.get("total")
-    if total is None and "count" in parameters:
-        raise ValueSetError("its expansion may be a page of it: it says count and no total")
+    if total is None and "count" in parameters and not _is_below(len(contains), parameters["count"]):
+        raise ValueSetError("its expansion may be a page of it: it is as long as it may be, and says no total")
     if total is not None and total != len(contains):
         raise ValueSetError("its expansion does not list as many codes as it counts")
     return [_code(found) for found in contains if found.get("abstract") is not True]
+
+
+def _is_below(listed: int, most: Any) -> bool:
+    """Whether a page was not filled."""
+    return isinstance(most, int) and listed < most
 
 
 def _contained(contains: Any) -> Iterator[Mapping[str, Any]]:
