@@ -67,6 +67,8 @@ class Enforcement:
         try:
             exchange.findings.decision = await self._decide(exchange, request, await self._access(exchange, request))
         except SmartGatewayError as error:
+            if exchange.received and exchange.read is None:
+                raise  # half of the body is gone: what is left must not go on as the whole
             exchange.findings.error = error
         await pass_unjudged(exchange, self._inner(exchange))
 

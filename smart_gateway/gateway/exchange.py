@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.refusals import Facing, refuse
@@ -47,16 +47,17 @@ class Findings:
 
 class Exchange:
     """A request and its answer. ``findings`` grow as it goes on; ``started`` tells whether an answer has begun to leave; ``read`` is the
-    body where it was needed for the decision."""
+    body where it was needed for the decision, ``received`` whether any of it has come in."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, snapshot: Snapshot, lookout: Lookout) -> None:
         self.scope = scope
         self.snapshot = snapshot
         self.departure = Departure(receive, lookout)
-        self.receive = receive
         self.id: RequestId = name_request(scope, snapshot)
         self.findings = Findings()
         self.read: bytes | None = None
+        self.received = False
+        self._receive = receive
         self._send = send
 
     @property
@@ -68,6 +69,11 @@ class Exchange:
     def is_head(self) -> bool:
         """Whether the client wants no body."""
         return bool(self.scope["method"] == "HEAD")
+
+    async def receive(self) -> Message:
+        """The next part of the client's body."""
+        self.received = True
+        return await self._receive()
 
     async def answer(self, answer: Answer, *, public: bool = False) -> None:
         """Sends ``answer`` whole. ``public``: it may be kept by caches."""

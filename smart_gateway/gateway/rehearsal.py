@@ -25,7 +25,8 @@ async def pass_unjudged(exchange: Exchange, inner: Inner) -> None:
     upstream = _as_it_came(exchange, request)
     if upstream.method in _WITH_BODY and upstream.form is None:
         body = IncomingBody(exchange.scope, exchange.receive, exchange.snapshot.limits, exchange.departure.watch)
-        headers = (*headers, (b"content-type", body.raw_type()))
+        if not (exchange.read == b"" or body.declared_length == 0):
+            headers = (*headers, (b"content-type", body.raw_type()))
         if exchange.read is not None:
             await inner.pass_on(upstream, headers, exchange.read, passage)
             passage.finish()
@@ -45,6 +46,8 @@ def _as_it_came(exchange: Exchange, request: FhirRequest) -> UpstreamRequest:
     path = unquote(full_path(exchange.scope).decode("ascii")).removeprefix(exchange.snapshot.public_path)
     segments = tuple(segment for segment in path.split("/") if segment)
     pairs = tuple((parameter.key, parameter.value) for parameter in request.parameters)
+    if request.page is not None:
+        pairs = (("_page", request.page),)
     method = "GET" if request.method == "HEAD" else request.method
     if segments[-1:] == ("_search",) and not request.form_pending:
         return UpstreamRequest(method, segments, form=pairs)

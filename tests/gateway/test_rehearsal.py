@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from urllib.parse import parse_qsl
 
+from smart_gateway.request.limits import Limits
 from tests.support.asgi import FHIR, PUBLIC, UPSTREAM, Front, Reply, ScriptedUpstream, observation, searchset
 
 SCOPE = "patient/Observation.rs"
@@ -53,6 +55,30 @@ async def test_bodies_go_on_as_they_came() -> None:
     assert (asked.body, asked.header("content-type"), asked.header("x-cascade")) == (b'{"odd":1}', FHIR, None)
     assert front.event.outcome == "deny"
     assert (await front.request("POST", "/Observation", content=b"x")).status_code == 415
+
+
+async def test_half_a_body_never_goes_on_as_the_whole() -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b" " * 600
+
+    upstream = ScriptedUpstream()
+    for target, type in (("", FHIR), ("/Patient/123/$validate", FHIR), ("/Observation/_search", "application/x-www-form-urlencoded")):
+        front = Front(upstream, "patient/*.cruds", dry_run=True, limits=Limits(body=1000))
+        answer = await front.request("POST", target, content=parts(), headers={"Content-Type": type})
+        assert (answer.status_code, front.event.code) == (413, "body-too-large")
+    assert upstream.asked == []
+
+
+async def test_operations_and_links_go_on_as_they_came() -> None:
+    upstream = ScriptedUpstream()
+    upstream.replies["POST /Patient/123/$everything"] = upstream.replies["GET /Patient"] = Reply(200, searchset())
+    for token in ("t", None):
+        front = Front(upstream, "patient/*.rs", dry_run=True)
+        assert (await front.request("POST", "/Patient/123/$everything", token=token)).status_code == 200
+        assert (upstream.asked[-1].body, upstream.asked[-1].header("content-type")) == (b"", None)
+        assert (await front.get("/Patient?_page=abc", token=token)).status_code == 200
+        assert upstream.asked[-1].query == [("_page", "abc")]
 
 
 async def test_what_cannot_be_parsed_is_refused_even_then() -> None:
