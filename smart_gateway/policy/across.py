@@ -14,7 +14,7 @@ from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.hints import missing_scope
+from smart_gateway.policy.hints import missing_scopes
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.plan import Decision, Deny, Permit, Plan, Stream
 from smart_gateway.policy.reading import require_judged_media
@@ -35,11 +35,11 @@ def plan_search_across(request: FhirRequest, access: Access) -> Decision:
         return Permit(Plan(Stream(), upstream_of(request, (), local_pairs(request, access.policy))))
     if any(parameter.name.startswith("_getpages") for parameter in request.parameters):
         return Deny(403, (_FOREIGN_PAGE,))
-    require_judged_media(request)
     named = _named_types(request, access)
     denied = _missing(request, named, access)
     if denied is not None:
         return denied
+    require_judged_media(request)
     if request.compartment is not None:
         return _in_compartment(request, request.compartment, named, access)
     return _plan(request, named, access) if named else Deny(403, (_NO_TYPES,))
@@ -69,7 +69,7 @@ def _missing(request: FhirRequest, types: tuple[str, ...], access: Access) -> De
     if not without:
         return None
     causes = tuple(Denial("insufficient-scope", f"The token grants no permission 's' on {type}.", "http._type") for type in without)
-    missing = tuple(chain.from_iterable(missing_scope(request, access, type, Permission.SEARCH) for type in without))
+    missing = missing_scopes(request, access, without, Permission.SEARCH)
     grounds = tuple(dict.fromkeys(chain.from_iterable(access.grounds(type, Permission.SEARCH) for type in without)))
     return Deny(403, causes, missing, grounds)
 

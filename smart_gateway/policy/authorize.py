@@ -43,6 +43,7 @@ from smart_gateway.scopes.scope import ResourceScope
 
 _NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
 _NO_SCOPE = Denial("insufficient-scope", "The token grants no permission on any type.")
+_SEARCHES = frozenset({Interaction.SEARCH_SYSTEM, Interaction.SEARCH_COMPARTMENT})
 _ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
 
 
@@ -55,19 +56,24 @@ def is_public(request: FhirRequest, policy: Policy) -> bool:
 
 def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
     """Judges the permission on the types that the path names; None where the decision goes on. Read no body before this."""
+    denied = _judge_types(request, access)
+    return _hinted(denied, request, access) if denied is not None else None
+
+
+def _judge_types(request: FhirRequest, access: Access) -> Deny | None:
     if request.interaction in DISCOVERY:
         return None
     if access.client is None and not access.principal.anonymous:
         return Deny(403, (_NO_CLIENT,))
     if request.interaction is Interaction.BATCH:
-        return None if _may_anything(access) else Deny(403, (_NO_SCOPE,))
+        return None if any(_holds(access, permission) for permission in Permission) else Deny(403, (_NO_SCOPE,))
     if request.interaction is Interaction.OPERATION:
         return _require_operation(request, access)
     permission = REQUIRED.get(request.interaction)
     if permission is None or (request.interaction is Interaction.PAGE and _may_open(request, access)):
         return None
     if request.type is None:
-        return _require_somewhere(access, permission)
+        return None if _names_types(request) else _require_somewhere(access, permission)
     return _require(request, access, request.type, (permission, Permission.SEARCH) if is_conditional(request) else (permission,))
 
 
@@ -80,6 +86,11 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
     if denied is not None:
         return denied
     assert is_complete(request)
+    decision = _plan(request, access)
+    return _hinted(decision, request, access) if isinstance(decision, Deny) else decision
+
+
+def _plan(request: FhirRequest, access: Access) -> Decision:
     if request.preferences.respond_async and request.operation not in EXPORT_OPERATIONS and _is_bounded(request, access):
         return Deny(403, (_ASYNC,))
     decision = plan_conditional(request, access) if is_conditional(request) else _PLANNERS[request.interaction](request, access)
@@ -88,10 +99,15 @@ def authorize(request: FhirRequest, access: Access) -> Decision:
     return decision
 
 
-def _may_anything(access: Access) -> bool:
-    """Whether the token grants any permission on any type: who has none has no batch read."""
+def _holds(access: Access, permission: Permission) -> bool:
+    """Whether the token grants any of ``permission`` on any type."""
     types = access.policy.vocabulary.types
-    return bool(access.scopes) and any(not access.boundary(type, permission).is_nothing for type in types for permission in Permission)
+    return any(not access.boundary(type, one).is_nothing for one in permission for type in types)
+
+
+def _names_types(request: FhirRequest) -> bool:
+    """A search over the types of ``_type``: each of them is judged by itself, and named where it is closed."""
+    return request.interaction in _SEARCHES and any(parameter.name == "_type" for parameter in request.parameters)
 
 
 def _require_operation(request: FhirRequest, access: Access) -> Deny | None:
@@ -124,7 +140,7 @@ def _is_bounded(request: FhirRequest, access: Access) -> bool:
 
 def _require_somewhere(access: Access, permission: Permission) -> Deny | None:
     """An interaction over types needs its permission on one of them at least; which scope would help cannot be said."""
-    if any(permission in scope.permissions for scope in access.scopes):
+    if _holds(access, permission):
         return None
     return Deny(403, (Denial("insufficient-scope", f"The token grants no permission '{permission.letters}' on any type."),))
 
@@ -136,19 +152,23 @@ def _require(request: FhirRequest, access: Access, type: str, permissions: tuple
     grounds = tuple(ground for permission in lacking for ground in access.grounds(type, permission))
     causes = [Denial("insufficient-scope", f"The token grants no permission '{permission.letters}' on {type}.") for permission in lacking]
     missing = tuple(m for permission in lacking for m in missing_scope(request, access, type, permission))
-    helps = len(missing) == len(lacking) and not _denied_still(request, access, missing)
-    return Deny(403, tuple(causes), missing if helps else (), grounds)
+    return Deny(403, tuple(causes), missing if len(missing) == len(lacking) else (), grounds)
 
 
-def _denied_still(request: FhirRequest, access: Access, missing: tuple[Missing, ...]) -> bool:
-    """Whether another rule denies the request of a token that has the missing scopes. Spec: semantics 10."""
-    richer = access.remembered(("with", " ".join(m.scope for m in missing)), lambda: _with(access, missing))
-    if not is_complete(request):
-        return authorize_types(request, richer) is not None  # its body is not read for a hint
+def _hinted(denied: Deny, request: FhirRequest, access: Access) -> Deny:
+    """``denied`` with the scopes that would help, all of them, or with none where another rule denies still. Spec: semantics 10."""
+    held = {scope.text for scope in access.principal.scopes.resources}
+    if not denied.missing or held.issuperset(m.scope for m in denied.missing):
+        return replace(denied, missing=())
+    richer = access.remembered(("with", " ".join(m.scope for m in denied.missing)), lambda: _with(access, denied.missing))
     try:
-        return isinstance(authorize(request, richer), Deny)
+        # The body is not read for a hint.
+        still = authorize(request, richer) if is_complete(request) else authorize_types(request, richer)
     except RequestError:
-        return False  # broken or not supported: that is no rule, and is said when its time comes
+        return denied  # broken: that is no rule, and is said when its time comes
+    if not isinstance(still, Deny):
+        return denied
+    return replace(denied, missing=(*denied.missing, *still.missing) if still.missing else ())
 
 
 def _with(access: Access, missing: tuple[Missing, ...]) -> Access:

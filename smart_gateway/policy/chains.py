@@ -45,7 +45,7 @@ def _open_all(parameter: QueryParameter, search: Search, types: Set[str]) -> Ver
         return Keep(parameter.key, parameter.value)
     text = f"The search would select by {', '.join(closed)}, which this token may not search without bounds."
     unheld = [type for type in closed if search.access.boundary(type, Permission.SEARCH).is_nothing]
-    missing = tuple(m for type in unheld for m in search.missing(type)) if unheld == closed else ()
+    missing = search.missing(unheld) if unheld == closed else ()
     return Refuse(Denial("chain-not-allowed", text, f"http.{parameter.key}"), missing)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from smart_gateway.boundary.describing import smallest_scope
 from smart_gateway.boundary.model import Boundary
@@ -13,12 +14,20 @@ from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
 
 
-def missing_scope(request: FhirRequest, access: Access, type: str, permission: Permission) -> tuple[Missing, ...]:
+def missing_scopes(
+    request: FhirRequest, access: Access, types: Iterable[str], permission: Permission, *, whole: bool = False
+) -> tuple[Missing, ...]:
+    """A scope for each of ``types``, or none at all: some of what is missing would not help. ``whole``: it must open all of the type."""
+    found = [missing_scope(request, access, type, permission, whole=whole) for type in types]
+    return tuple(chain.from_iterable(found)) if all(found) else ()
+
+
+def missing_scope(request: FhirRequest, access: Access, type: str, permission: Permission, *, whole: bool = False) -> tuple[Missing, ...]:
     """The one smallest scope that would give ``permission`` on ``type``; empty where none would help this request."""
     if access.client is None or access.client.pin is not None or access.principal.anonymous:
         return ()
     for scope, boundary in access.remembered(("hints", f"{type}.{permission.letters}"), lambda: _hints(access, type, permission)):
-        if _would_help(request, access, boundary, type):
+        if (boundary.is_everything or not whole) and _would_help(request, access, boundary, type):
             return (Missing(scope.text, type, permission),)
     return ()
 

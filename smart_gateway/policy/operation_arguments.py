@@ -14,7 +14,7 @@ from smart_gateway.fhir.search_values_dates import time_range
 from smart_gateway.fhir.search_values_syntax import ValueSyntaxError
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.hints import missing_scope
+from smart_gateway.policy.hints import missing_scopes
 from smart_gateway.policy.operation_table import Kind, OperationRule, Parameter
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.verdicts import Foreign, Refuse
@@ -122,7 +122,7 @@ def _types(argument: Argument, request: FhirRequest, access: Access) -> Argument
     if not closed:
         return argument
     text = f"The token grants no permission 'r' on {', '.join(closed)}."
-    missing = tuple(m for name in closed for m in missing_scope(request, access, name, Permission.READ))
+    missing = missing_scopes(request, access, closed, Permission.READ)
     return Refuse(Denial("insufficient-scope", text, argument.place), missing)
 
 

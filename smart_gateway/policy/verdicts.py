@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from smart_gateway.boundary.model import Boundary
@@ -9,7 +10,7 @@ from smart_gateway.errors import RequestError
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial, Missing
-from smart_gateway.policy.hints import missing_scope
+from smart_gateway.policy.hints import missing_scopes
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
@@ -73,9 +74,9 @@ class Search:
         """The top-level members that the check of a match looks at; None: all."""
         return self.access.matcher.members_read(self.boundary, self.type)
 
-    def missing(self, type: str) -> tuple[Missing, ...]:
-        """The scope that would let this token search ``type``, where one would."""
-        return missing_scope(self.request, self.access, type, Permission.SEARCH)
+    def missing(self, types: Iterable[str]) -> tuple[Missing, ...]:
+        """The scopes that would let this token search all of ``types``, where some would."""
+        return missing_scopes(self.request, self.access, types, Permission.SEARCH, whole=True)
 
 
 def unknown_parameter(parameter: QueryParameter, type: str) -> RequestError:
