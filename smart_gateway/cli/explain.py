@@ -115,12 +115,13 @@ def _decide(
 def _judge_body(decision: Decision, request: FhirRequest, body: bytes | None, access: Access, limits: Limits) -> Decision:
     """A body that was given is judged as the gateway would judge it; one that was not counts as to be checked."""
     if request.batch is not None:
-        return judge_bodies(decision, request.batch, access)
-    check = decision.plan.body if isinstance(decision, Permit) else None
-    if body is None or check is None:
+        return judge_bodies(decision, request.batch, access, limits)
+    if body is None or not isinstance(decision, Permit) or decision.plan.body is None:
         return decision
+    check = decision.plan.body
     if isinstance(check, PatchCheck):
-        return foresee_patch(read_patch(body, request.content_type, limits), check, request, access) or decision
+        patch = read_patch(body, request.content_type, limits)
+        return foresee_patch(patch, check, request, access, fetched=decision.plan.stored is not None) or decision
     resource = read_resource(body, check, request.content_type, limits)
     return refuse_body(resource, check, access, decision.grounds) or decision
 

@@ -43,11 +43,10 @@ from smart_gateway.policy.plan import (
     Stream,
     UpstreamRequest,
 )
-from smart_gateway.request.batch import patch_document
+from smart_gateway.request.batch import read_carried_patch
 from smart_gateway.request.body import require_named
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import Batch, BatchEntry, FhirRequest
-from smart_gateway.request.patch import read_patch
 from smart_gateway.scopes.permissions import Permission
 
 _AT_ONCE = 4
@@ -241,9 +240,7 @@ class _Carried:
 
     async def patch(self) -> JsonPatch:
         """Raises UnsupportedMediaType for what is no JSON Patch in a Binary."""
-        resource = self._resource()
-        document = patch_document(resource)[1] if resource.get("resourceType") == "Binary" else b""
-        return read_patch(document, self._request.content_type, self._limits)
+        return read_carried_patch(self._resource(), self._request.content_type, self._limits)
 
     def unread(self) -> tuple[bytes, bytes]:
         return self._entry.raw, FHIR_JSON.encode()

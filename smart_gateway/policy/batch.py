@@ -11,10 +11,13 @@ from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.exporting import EXPORT_OPERATIONS
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.linking import Links, full_url_type
-from smart_gateway.policy.plan import BodyCheck, CheckBatch, Decision, Deny, EntryDecision, Permit, Plan
+from smart_gateway.policy.patching import foresee_patch
+from smart_gateway.policy.plan import CheckBatch, Decision, Deny, EntryDecision, PatchCheck, Permit, Plan
 from smart_gateway.policy.reading import JUDGED_MEDIA, require_judged_media
 from smart_gateway.policy.writing import refuse_body
+from smart_gateway.request.batch import read_carried_patch
 from smart_gateway.request.body import require_named
+from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import Batch, BatchEntry, FhirRequest
 
 Authorize = Callable[[FhirRequest, Access], Decision]
@@ -34,19 +37,20 @@ def conclude(entries: Sequence[EntryDecision], batch: Batch) -> Decision:
     if batch.transaction and refused:
         causes = tuple([_cause(number, decision) for number, decision in refused])
         missing = dict.fromkeys(m for _, decision in refused if isinstance(decision, Deny) for m in decision.missing)
-        helpful = all(decision.missing for _, decision in refused if isinstance(decision, Deny))
+        helpful = all(isinstance(decision, Deny) and decision.missing for _, decision in refused)
         status = 403 if any(isinstance(decision, Deny) for _, decision in refused) else 400
         return Deny(status, causes, tuple(missing) if helpful else (), grounds, tuple(entries))
     checks = (f"each of the {len(entries)} entries by the rules of its own interaction",)
     return Permit(Plan(CheckBatch(tuple(entries), batch.transaction), checks=checks), grounds)
 
 
-def judge_bodies(decision: Decision, batch: Batch, access: Access) -> Decision:
-    """``decision`` with the bodies of its entries judged as they will be before they are sent: for ``explain``."""
+def judge_bodies(decision: Decision, batch: Batch, access: Access, limits: Limits) -> Decision:
+    """``decision`` with the bodies of its entries judged as they will be before they are sent, as far as that can be told without asking
+    the server: for ``explain``."""
     if not isinstance(decision, Permit) or not isinstance(decision.plan.answer, CheckBatch):
         return decision
     links = links_of(batch, access)
-    return conclude([EntryDecision(held.entry, _judged(held, links, access)) for held in decision.plan.answer.entries], batch)
+    return conclude([EntryDecision(held.entry, _judged(held, links, access, limits)) for held in decision.plan.answer.entries], batch)
 
 
 def links_of(batch: Batch, access: Access) -> Links:
@@ -78,15 +82,25 @@ def _require_own_url(entry: BatchEntry, request: FhirRequest, access: Access) ->
         raise RequestError("The fullUrl names something else than the request does.", reason="full-url-mismatch")
 
 
-def _judged(held: EntryDecision, links: Links, access: Access) -> Permit | Deny | RequestError:
-    check = held.decision.plan.body if isinstance(held.decision, Permit) else None
-    if not isinstance(held.decision, Permit) or not isinstance(check, BodyCheck) or held.entry.resource is None:
+def _judged(held: EntryDecision, links: Links, access: Access, limits: Limits) -> Permit | Deny | RequestError:
+    if not isinstance(held.decision, Permit):
         return held.decision
     try:
-        require_named(held.entry.resource, check)
+        return _refused(held.entry, held.decision, links, access, limits) or held.decision
     except RequestError as error:
         return error
-    return refuse_body(links.resolve(held.entry.resource, check), check, access, held.decision.grounds) or held.decision
+
+
+def _refused(entry: BatchEntry, permit: Permit, links: Links, access: Access, limits: Limits) -> Deny | None:
+    """The refusal of what an entry carries. Raises RequestError where that is not what the entry's request needs."""
+    check, resource, request = permit.plan.body, entry.resource, entry.request
+    if check is None or resource is None or not isinstance(request, FhirRequest):
+        return None
+    if isinstance(check, PatchCheck):
+        patch = read_carried_patch(resource, request.content_type, limits)
+        return foresee_patch(patch, check, request, access, fetched=permit.plan.stored is not None)
+    require_named(resource, check)
+    return refuse_body(links.resolve(resource, check), check, access, permit.grounds)
 
 
 def _cause(number: int, decision: Permit | Deny | RequestError) -> Denial:

@@ -20,7 +20,8 @@ def denials_of_searches(resource: Mapping[str, Any], type: str, access: Access) 
     of the type. Servers resolve it in transactions, and some in any write."""
     if access.unlimited(Permission.SEARCH):
         return ()
-    places = [name for name, value in resource.items() if any(not _may_search(text, access) for text in _searches(value))]
+    searches = _patched_searches if type == "Parameters" else _searches
+    places = [name for name, value in resource.items() if any(not _may_search(text, access) for text in searches(value, access))]
     text = "refers to a resource by a search, which this token may not make over all of its type"
     return tuple([Denial("conditional-reference", f"The element {_shown(name)} {text}.", f"{type}.{name}") for name in places])
 
@@ -36,17 +37,33 @@ def denials_of_carried(resource: Mapping[str, Any], check: BodyCheck, access: Ac
     )
 
 
-def _searches(value: Any) -> Iterator[str]:
+def _searches(value: Any, _access: Access) -> Iterator[str]:
     """The references below ``value`` that are searches."""
-    if isinstance(value, dict):
-        text = value.get("reference")
-        if isinstance(text, str) and "?" in text:
+    return (text for name, text in _texts(value) if name == "reference" and "?" in text)
+
+
+def _patched_searches(value: Any, access: Access) -> Iterator[str]:
+    """The same of Parameters, which may be a FHIRPath Patch: it could put any value in the place of a reference's text. Of these not
+    ``Is it so?``, nor every URL with a query. Spec: FHIR R4 fhirpatch.html."""
+    types = tuple(access.policy.vocabulary.types)
+    for name, text in _texts(value):
+        head, mark, _ = text.partition("?")
+        head = head.replace("/", "").strip()  # as forgivingly as servers read it
+        if mark and (name == "reference" or (name.startswith("value") and " " not in head and head.endswith(types))):
             yield text
-        for inner in value.values():
-            yield from _searches(inner)
+
+
+def _texts(value: Any) -> Iterator[tuple[str, str]]:
+    """Every text below ``value``, and the name of its member."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if isinstance(inner, str):
+                yield name, inner
+            else:
+                yield from _texts(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _searches(inner)
+            yield from _texts(inner)
 
 
 def _may_search(text: str, access: Access) -> bool:

@@ -17,6 +17,7 @@ from smart_gateway.fhir.json_patch import JsonPatch, Operation, Verb, apply_json
 from smart_gateway.fhir.media import FHIR_XML, XML_PATCH, is_json_body
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.bodies import denials_of_searches
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, Decision, Deny, PatchCheck, Permit, Plan, StoredCheck, UpstreamRequest
@@ -27,6 +28,8 @@ from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
 _READING = frozenset({Verb.TEST, Verb.MOVE, Verb.COPY})
+_PLACING = frozenset({Verb.ADD, Verb.REPLACE})
+_TAKING = frozenset({Verb.MOVE, Verb.COPY})
 _UNREAD = frozenset({XML_PATCH, FHIR_XML})  # an XML Patch, and a FHIRPath Patch in XML
 _BROUGHT_IN = "The patch would bring the resource, which this token may not read, into what it may read."
 _HIDDEN_FAULT = "The patch cannot be applied to the stored resource."
@@ -42,14 +45,14 @@ def plan_patch(request: FhirRequest, access: Access) -> Decision:
     grounds = access.grounds(type, Permission.UPDATE)
     if not access.matcher.could_hold(boundary, type, id):
         return absent(access.policy, grounds)
-    unjudged = boundary.is_everything and _reads_all(access, type)
+    unjudged = boundary.is_everything and _takes_all(access, type)
     answer = answer_rule(access, type, id) if _reads_all(access, type) else AnswerToWrite(type, readable, id)
     conditions = own_conditions(request, boundary) if unjudged else ()
     plan = Plan(
         answer,
         UpstreamRequest("PATCH", (type, id), headers=(*wished_answer(request, answer), *conditions)),
         stored=None if unjudged else _stored(request, type, id, boundary),
-        body=_body(request, PatchCheck(type, id, boundary, readable), unjudged=unjudged),
+        body=_body(request, PatchCheck(type, id, boundary, readable), access, unjudged=unjudged),
         checks=() if unjudged else _checks(type, id, boundary, readable),
     )
     return Permit(plan, grounds)
@@ -58,6 +61,11 @@ def plan_patch(request: FhirRequest, access: Access) -> Decision:
 def _reads_all(access: Access, type: str) -> bool:
     """What carries other resources is read whole only by who may read all of them (semantics 7)."""
     return access.unlimited(Permission.READ) if type in CARRIERS else access.boundary(type, Permission.READ).is_everything
+
+
+def _takes_all(access: Access, type: str) -> bool:
+    """Whether nothing that is in such a resource, or comes into it, could be somebody else's."""
+    return _reads_all(access, type) and (type not in CARRIERS or access.unlimited(Permission.UPDATE))
 
 
 def judge_patch(
@@ -69,8 +77,7 @@ def judge_patch(
     cannot be applied, RequestError for what would change type, id or version.
     """
     if stored is None:
-        _require_own_name(patch, check)
-        return None
+        return _judge_alone(patch, check, access)
     legible = _is_legible(check.readable, stored, check.type, access)
     reading = _first_reading(patch)
     if reading is not None and not legible:
@@ -82,8 +89,10 @@ def judge_patch(
     )
 
 
-def foresee_patch(patch: JsonPatch, check: PatchCheck, request: FhirRequest, access: Access) -> Deny | None:
-    """The refusal that is certain whatever is stored: ``explain`` asks no server."""
+def foresee_patch(patch: JsonPatch, check: PatchCheck, request: FhirRequest, access: Access, *, fetched: bool) -> Deny | None:
+    """The refusal that is certain whatever is stored: ``explain`` asks no server. ``fetched``: whether the gateway would ask."""
+    if not fetched:
+        return _judge_alone(patch, check, access)
     reading = _first_reading(patch)
     return _unreadable(reading, check, request, access) if reading is not None and check.readable.is_nothing else None
 
@@ -94,11 +103,12 @@ def _stored(request: FhirRequest, type: str, id: str, boundary: Boundary) -> Sto
     return StoredCheck(type, id, boundary, request.preferences.if_match)
 
 
-def _body(request: FhirRequest, check: PatchCheck, *, unjudged: bool) -> BodyCheck | PatchCheck | None:
-    """Only a JSON Patch can be judged. Where nothing has to be, a FHIRPath Patch is read for its type, and XML is not read."""
+def _body(request: FhirRequest, check: PatchCheck, access: Access, *, unjudged: bool) -> BodyCheck | PatchCheck | None:
+    """Only a JSON Patch can be judged. Where nothing has to be, a FHIRPath Patch is read for its type and for searches in the place of
+    references; XML, which is not read, could hold such searches."""
     if unjudged and is_json_body(request.content_type):
         return BodyCheck("Parameters", None, everything())
-    return None if unjudged and request.content_type in _UNREAD else check
+    return None if unjudged and request.content_type in _UNREAD and access.unlimited(Permission.SEARCH) else check
 
 
 def _checks(type: str, id: str, boundary: Boundary, readable: Boundary) -> tuple[str, ...]:
@@ -166,6 +176,28 @@ def _require_same(result: Mapping[str, Any], stored: Mapping[str, Any], type: st
 def _version(stored: Mapping[str, Any]) -> object:
     meta = stored.get("meta")
     return meta.get("versionId") if isinstance(meta, dict) else None
+
+
+def _judge_alone(patch: JsonPatch, check: PatchCheck, access: Access) -> Deny | None:
+    """The judgement where nothing stored is needed: type and id stay, and nothing refers by a search that this token may not make."""
+    _require_own_name(patch, check)
+    found = denials_of_searches(_placed(patch), check.type, access)
+    return Deny(403, found) if found else None
+
+
+def _placed(patch: JsonPatch) -> Mapping[str, list[Any]]:
+    """What the operations put into each element, below the names that it gets there.
+
+    What is moved or copied to the place of a reference's text is not known, so it counts as a search of anything.
+    """
+    placed: dict[str, list[Any]] = {}
+    for operation in patch.operations:
+        value = operation.value if operation.verb in _PLACING else "?" if operation.verb in _TAKING else None
+        for token in reversed(operation.path):
+            value = {token: value}
+        for name, inner in value.items() if isinstance(value, dict) else ():
+            placed.setdefault(name, []).append(inner)
+    return placed
 
 
 def _require_own_name(patch: JsonPatch, check: PatchCheck) -> None:

@@ -16,11 +16,13 @@ import msgspec
 
 from smart_gateway.errors import RequestError, UnsupportedMediaType
 from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON, is_json_body
 from smart_gateway.request.body import read_object
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import Batch, BatchEntry, FhirRequest
 from smart_gateway.request.parsing import RequestParser
+from smart_gateway.request.patch import read_patch
 
 Completed = Callable[[FhirRequest, bytes], FhirRequest]
 """Completes a request whose body says what it asks for: ``request.completing.complete``."""
@@ -89,6 +91,12 @@ def patch_document(resource: Mapping[str, Any]) -> tuple[str, bytes]:
         return type, base64.b64decode(re.sub(r"[ \t\r\n]", "", data).encode(), validate=True)
     except (binascii.Error, ValueError):
         raise RequestError("The data of a Binary is base64.", reason="malformed-patch") from None
+
+
+def read_carried_patch(resource: Mapping[str, Any], content_type: str | None, limits: Limits) -> JsonPatch:
+    """The JSON Patch in the Binary of an entry. Raises UnsupportedMediaType for what is none, RequestError for what is broken."""
+    document = patch_document(resource)[1] if resource.get("resourceType") == "Binary" else b""
+    return read_patch(document, content_type, limits)
 
 
 def _entries(bundle: Mapping[str, Any], limit: int) -> list[Any]:

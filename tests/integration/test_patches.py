@@ -164,6 +164,39 @@ def test_a_service_patches_in_every_way_that_hapi_knows(as_service: MakeApp, hap
     refused(app("PATCH", f"/{stored}", content=b"{}", headers={"content-type": "application/merge-patch+json"}), 415)
 
 
+SOMEBODY = "Patient?identifier=urn:example:nobody-has-this|1"
+PUT_SEARCH = {"op": "replace", "path": "/subject/reference", "value": SOMEBODY}
+
+
+def in_the_ways_of_hapi(app: App, target: str, search: str) -> list[httpx.Response]:
+    """The search in the place of the reference, by each kind of patch."""
+    parts = [{"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "Observation.subject.reference"}]
+    operation = {"name": "operation", "part": [*parts, {"name": "value", "valueString": search}]}
+    diff = f'<diff xmlns:f="http://hl7.org/fhir"><replace sel="f:Observation/f:subject/f:reference/@value">{search}</replace></diff>'
+    return [
+        patch(app, target, {**PUT_SEARCH, "value": search}),
+        app.send("PATCH", f"/{target}", {"resourceType": "Parameters", "parameter": [operation]}),
+        app("PATCH", f"/{target}", content=diff, headers={"content-type": "application/xml-patch+xml"}),
+    ]
+
+
+def test_no_patch_asks_by_a_reference_what_may_not_be_searched(as_service: MakeApp, hapi: Hapi, stored: str) -> None:
+    """HAPI resolves such references in every kind of patch, and says whether they match."""
+    free = in_the_ways_of_hapi(as_service("system/*.cruds"), stored, SOMEBODY)
+    assert all(answer.status_code in {400, 404, 412} for answer in free), [answer.text for answer in free]
+    assert patch(as_service("system/*.cruds"), stored, {**PUT_SEARCH, "value": "Patient?_id=pat-w"}).status_code == 200
+    assert at_hapi(hapi, stored)["subject"] == WANDA
+    for search in (SOMEBODY, "Patient?_id=pat-w"):
+        json_patch, fhirpath, xml = in_the_ways_of_hapi(as_service("system/Observation.cruds"), stored, search)
+        assert refused(json_patch, 403, "conditional-reference")["issue"][0]["expression"] == ["Observation.subject"]
+        refused(fhirpath, 403, "conditional-reference")
+        refused(xml, 415)
+    assert patch(
+        as_service("system/Observation.cruds", "system/Patient.s"), stored, {**PUT_SEARCH, "value": "Patient?_id=pat-w"}
+    ).is_success
+    assert patch(as_service("system/Observation.cruds"), stored, {**PUT_SEARCH, "value": "Patient/pat-w"}).status_code == 200
+
+
 def test_no_patch_meets_a_resource_that_has_changed_hands(wanda: App, hapi: Hapi, stored: str) -> None:
     """While somebody moves the resource from chart to chart, no version of Bea's is ever touched by Wanda's patches."""
     mark = {"op": "add", "path": "/note", "value": [{"text": f"{canary('w')} was here"}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -50,7 +51,7 @@ def decide(type: str, *entries: Any, scope: str = ALL, under: Policy = DEFAULT, 
     """The decision, bodies judged."""
     request, access = batch(type, *entries), Access(principal(scope, **claims), under)
     assert request.batch is not None
-    return judge_bodies(authorize(request, access), request.batch, access)
+    return judge_bodies(authorize(request, access), request.batch, access, Limits())
 
 
 def codes(decision: Decision) -> list[str | None]:
@@ -123,6 +124,29 @@ def test_server_types_and_operations_stay_closed_without_a_bound() -> None:
         entry("GET", "Patient/1"),
     )
     assert [code is None for code in codes(decide("batch", *given, scope="system/*.cruds"))] == [False, False, False, True]
+
+
+def patched(operations: Any, type: str = "application/json-patch+json") -> dict[str, Any]:
+    data = base64.b64encode(json.dumps(operations).encode()).decode()
+    return entry("PATCH", "Observation/o1", of("Binary", contentType=type, data=data))
+
+
+def test_the_patches_of_entries_are_foreseen() -> None:
+    amend, test = ({"op": verb, "path": "/status", "value": "final"} for verb in ("replace", "test"))
+    search = {"op": "replace", "path": "/subject/reference", "value": "Patient?identifier=x"}
+    given = (
+        patched([amend]),
+        patched([test]),
+        patched([search]),
+        patched([{"op": "nonsense"}]),
+        patched([], "text/plain"),
+        patched({"resourceType": "Parameters"}, "application/fhir+json"),
+    )
+    broken = ["malformed-patch", "unsupported-media-type", "unsupported-media-type"]
+    assert codes(decide("batch", *given, scope="patient/Observation.u")) == [None, "insufficient-scope", None, *broken]
+    assert codes(decide("batch", *given, scope="system/Observation.cruds"))[:4] == [None, None, "conditional-reference", broken[0]]
+    assert codes(decide("batch", *given, scope="system/*.cruds"))[:4] == [None, None, None, broken[0]]
+    assert denied(decide("transaction", patched([test]), scope="patient/Observation.u")).causes[0].expression == "Bundle.entry[0]"
 
 
 def test_explain_shows_every_entry() -> None:

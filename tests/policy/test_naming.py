@@ -45,7 +45,7 @@ def explained(method: str, target: str, scope: str = ALL, body: Any = None, head
             request = complete(request, json.dumps(body).encode(), parser, Limits())
         decision = authorize(request, access)
         if request.batch is not None:
-            decision = judge_bodies(decision, request.batch, access)
+            decision = judge_bodies(decision, request.batch, access, Limits())
         elif isinstance(decision, Permit) and isinstance(decision.plan.body, BodyCheck) and body is not None:
             decision = refuse_body(body, decision.plan.body, access) or decision
         return explain_decision(request, decision)

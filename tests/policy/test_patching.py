@@ -13,6 +13,7 @@ from smart_gateway.fhir.strict_json import parse_json
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.patching import foresee_patch, judge_patch
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, Deny, PatchCheck, StoredCheck, Stream
+from smart_gateway.policy.writing import refuse_body
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.patch import read_patch
 from tests.support.asgi import observation
@@ -37,6 +38,8 @@ def op(verb: str, path: str, **members: Any) -> dict[str, Any]:
 
 AMEND = op("replace", "/status", value="amended")
 TEST = op("test", "/status", value="final")
+SEARCH = op("replace", "/subject/reference", value="Patient?identifier=x")
+ALL_OBSERVATIONS = "system/Observation.cruds"
 COPY = op("copy", "/note/-", **{"from": "/note/0"})
 MOVE = op("move", "/note/0", **{"from": "/note/0"})
 
@@ -334,14 +337,91 @@ def test_a_binary_is_never_patched_by_a_patient() -> None:
         assert code(judge("patient/*.cruds", op("add", "/data", value="AA=="), stored=binary, type="Binary")) == "outside-boundary"
 
 
+@pytest.mark.parametrize(
+    ("operation", "element"),
+    [
+        (SEARCH, "subject"),
+        (op("add", "/subject", value={"reference": "Patient?identifier=x"}), "subject"),
+        (op("add", "", value={"resourceType": "Observation", "id": "o1", "focus": [{"reference": "Patient?a=b"}]}), "focus"),
+        (op("add", "/performer/-", value={"reference": "http://fhir.example/Patient?a=b"}), "performer"),
+        (op("replace", "/note/0/authorReference/reference", value="Pat/ient?a=b"), "note"),
+        (op("copy", "/subject/reference", **{"from": "/note/0/text"}), "subject"),
+        (op("move", "/focus/0/reference", **{"from": "/note/0/text"}), "focus"),
+    ],
+)
+def test_where_nothing_is_fetched_nothing_refers_by_a_search_that_may_not_be_made(operation: dict[str, Any], element: str) -> None:
+    refused = judge(ALL_OBSERVATIONS, AMEND, operation, stored=None)
+    assert code(refused) == "conditional-reference"
+    assert refused is not None
+    assert [cause.expression for cause in refused.causes] == [f"Observation.{element}"]
+    assert judge(EVERYTHING, AMEND, operation, stored=None) is None
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        op("add", "/subject", value={"reference": "Patient/1", "display": "Who?"}),
+        op("test", "/subject/reference", value="Patient?a=b"),
+        op("add", "/note", value=[{"text": "Patient?"}]),
+        op("copy", "/note/-", **{"from": "/note/0"}),
+        op("replace", "/hasMember/0/reference", value="Observation?identifier=x"),
+    ],
+)
+def test_what_is_no_such_search_passes(operation: dict[str, Any]) -> None:
+    assert judge(ALL_OBSERVATIONS, AMEND, operation, stored=None) is None
+
+
+@pytest.mark.parametrize("type", ["application/xml-patch+xml", "application/fhir+xml"])
+def test_xml_could_refer_by_a_search(type: str) -> None:
+    assert isinstance(permitted(decide("PATCH", "/Observation/o1", ALL_OBSERVATIONS, headers={"Content-Type": type})).body, PatchCheck)
+
+
+@pytest.mark.parametrize(
+    ("value", "passes"),
+    [
+        ({"valueReference": {"reference": "Patient?identifier=x"}}, False),
+        ({"valueString": "Patient?identifier=x"}, False),
+        ({"valueUri": " https://fhir.example/Patient?identifier=x"}, False),
+        ({"valueString": "/Pat/ient?identifier=x"}, False),
+        ({"part": [{"name": "reference", "valueString": "Patient?identifier=x"}]}, False),
+        ({"valueString": "Observation?identifier=x"}, True),
+        ({"valueReference": {"reference": "Patient/1"}}, True),
+        ({"valueString": "Is this the Patient?"}, True),
+        ({"valueUrl": "https://example.org/picture?size=2"}, True),
+        ({"valueInteger": 3}, True),
+    ],
+)
+def test_no_fhirpath_patch_refers_by_a_search_that_may_not_be_made(value: dict[str, Any], passes: bool) -> None:
+    parts = [{"name": "type", "valueCode": "replace"}, {"name": "path", "valueString": "Observation.subject.where(a = 'Patient?')"}]
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [*parts, {"name": "value", **value}]}]}
+    check = permitted(decide("PATCH", "/Observation/o1", ALL_OBSERVATIONS, headers=PARAMETERS)).body
+    assert isinstance(check, BodyCheck)
+    refused = refuse_body(patch, check, Access(principal(ALL_OBSERVATIONS), DEFAULT))
+    assert (refused is None) is passes
+    assert refused is None or code(refused) == "conditional-reference"
+    assert refuse_body(patch, check, Access(principal(EVERYTHING), DEFAULT)) is None
+
+
+def test_what_a_bundle_is_patched_to_carry_is_judged() -> None:
+    assert permitted(decide("PATCH", "/Bundle/b1", "system/*.rus", headers=SENT)).stored is None
+    scope = "system/*.rs system/Bundle.u"
+    carried = op("add", "/entry", value=[{"resource": observation()}])
+    stored = {"resourceType": "Bundle", "id": "b1", "type": "collection"}
+    assert code(judge(scope, carried, stored=stored, type="Bundle")) == "outside-boundary"
+    assert judge(scope + " system/Observation.u", carried, stored=stored, type="Bundle") is None
+
+
 def test_explain_foresees_what_is_certain() -> None:
     for scope, operation, certain in (
         ("patient/Observation.u", TEST, True),
         ("patient/Observation.u", AMEND, False),
         ("patient/Observation.ru", TEST, False),
+        (EVERYTHING, SEARCH, False),
+        (ALL_OBSERVATIONS, SEARCH, True),
+        (ALL_OBSERVATIONS, AMEND, False),
     ):
-        check = permitted(decide("PATCH", "/Observation/o1", scope, headers=SENT)).body
-        assert isinstance(check, PatchCheck)
+        plan = permitted(decide("PATCH", "/Observation/o1", scope, headers=SENT))
+        assert isinstance(plan.body, PatchCheck)
         patch = read_patch(json.dumps([operation]).encode(), JSON_PATCH, Limits())
         asked, who = parse("PATCH", "/Observation/o1", headers=SENT), Access(principal(scope), DEFAULT)
-        assert (foresee_patch(patch, check, asked, who) is not None) is certain
+        assert (foresee_patch(patch, plan.body, asked, who, fetched=plan.stored is not None) is not None) is certain
