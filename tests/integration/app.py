@@ -54,7 +54,12 @@ class App:
         seen = response.text + str(response.headers)
         for patient in self.forbidden:
             told = [mark for mark in marks(patient) if mark in seen and (mark not in asked or mark == canary(patient))]
-            assert not told, f"{request.method} {request.url} tells {told}: {seen[:2000]}"
+            assert not told, f"{request.method} {request.url} tells {[_around(mark, seen) for mark in told]}"
+
+
+def _around(mark: str, text: str) -> str:
+    at = text.index(mark)
+    return text[max(0, at - 500) : at + 500]
 
 
 MakeApp = Callable[..., App]

@@ -303,8 +303,9 @@ def test_a_reference_that_is_a_search_is_one_alone_too(wanda: App, as_user: Make
 
 @pytest.mark.parametrize("type", ["batch", "transaction"])
 @pytest.mark.parametrize("url", ["Observation/$lastn", "Patient/pat-a/$everything", "ValueSet/$expand"])
-def test_an_operation_by_post_creates_nothing(amy: App, hapi: Hapi, type: str, url: str) -> None:
+def test_an_operation_by_post_creates_nothing(as_user: MakeApp, hapi: Hapi, type: str, url: str) -> None:
     """HAPI takes each POST of a Bundle for a create, whatever its URL says: what is posted would be stored by who may only read."""
+    amy = as_user("amy", "patient/*.rs", sees="ac")  # of Carl's she performed an Observation, which is in her record
     stored = f"{hapi.base}/Parameters?_summary=count"
     before = httpx.get(stored, timeout=60).json()["total"]
     answer = post(amy, type, entry("POST", url, {"resourceType": "Parameters"}), entry("GET", "Patient/pat-a"))
