@@ -15,8 +15,7 @@ SmartGatewayError
 │   ├── UnsupportedMediaType     415
 │   ├── Unprocessable            422
 │   ├── TooManyRequests          429  carries ``retry_after``
-│   ├── HeadersTooLarge          431
-│   └── NotSupported             501  an interaction that this version does not judge yet, hence never passes
+│   └── HeadersTooLarge          431
 ├── TokenError                   401  the token is missing or not to be trusted
 │   └── TokenMissing             401
 ├── DependencyUnavailable        503  key set, introspection endpoint, audit sink, ...: fails closed
@@ -187,14 +186,6 @@ class HeadersTooLarge(RequestError):
     code = "headers-too-large"
     issue_code = "too-long"
     status = 431
-
-
-class NotSupported(RequestError):
-    """An interaction that this version does not judge yet and therefore never passes."""
-
-    code = "not-supported"
-    issue_code = "not-supported"
-    status = 501
 
 
 class TokenError(SmartGatewayError):

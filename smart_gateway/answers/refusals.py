@@ -26,7 +26,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _METADATA_PATH = "/.well-known/oauth-protected-resource"
 _RETRY_SECONDS = 5  # where nobody knows better
-_ISSUE_TYPES = {400: "invalid", 403: "forbidden", 404: "not-found", 501: "not-supported"}
+_ISSUE_TYPES = {400: "invalid", 403: "forbidden", 404: "not-found"}
 # Spec: RFC 6750 section 3: what scope and error_description may hold. Both leave out the quote and the backslash.
 _NO_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _LONGEST_SCOPE = 1024  # characters; nginx takes 4 KiB of headers by default, and DPoP says the scopes once more

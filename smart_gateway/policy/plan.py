@@ -265,7 +265,7 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The interaction is refused with ``status`` (403, 404 or 501; broken requests raise RequestError instead, but for a transaction
+    """The interaction is refused with ``status`` (403 or 404; broken requests raise RequestError instead, but for a transaction
     whose entries are broken: 400).
 
     ``missing`` is what would help, empty when nothing would (then no hint is given: ``hint`` is false). ``entries`` are those of a

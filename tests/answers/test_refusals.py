@@ -37,7 +37,6 @@ ALL = [
     (errors.Unprocessable("T."), 422, "invariant", "unprocessable"),
     (errors.TooManyRequests("T.", retry_after=7), 429, "throttled", "too-many-requests"),
     (errors.HeadersTooLarge("T."), 431, "too-long", "headers-too-large"),
-    (errors.NotSupported("T."), 501, "not-supported", "not-supported"),
     (errors.TokenMissing("T."), 401, "login", "token-missing"),
     (errors.TokenError("T.", reason="expired"), 401, "login", "expired"),
     (errors.DependencyUnavailable("T."), 503, "transient", "dependency-unavailable"),
@@ -47,7 +46,6 @@ ALL = [
     (errors.SmartGatewayError("T."), 500, "exception", "internal-error"),
     (Deny(403, (Denial("c", "T."),)), 403, "forbidden", "c"),
     (Deny(404, (Denial("not-found", "T."),)), 404, "not-found", "not-found"),
-    (Deny(501, (Denial("n", "T."),)), 501, "not-supported", "n"),
 ]
 
 
@@ -161,7 +159,7 @@ def test_a_scope_that_the_header_cannot_spell_is_in_the_extension_alone() -> Non
     )
 
 
-@pytest.mark.parametrize("status", [404, 501])
+@pytest.mark.parametrize("status", [400, 404])
 def test_other_denials_challenge_nobody(status: int) -> None:
     assert header(refuse(Deny(status, (Denial("a", "No."),)), FACING), "www-authenticate") == []
 
