@@ -126,12 +126,15 @@ def _context(place: ExportPlace, access: Access) -> bytes:
 
 
 def _unseal(place: ExportPlace, token: str, decoder: msgspec.json.Decoder[_T], access: Access, sealer: Sealer, now: float) -> _T:
+    named = f"http.{TOKEN_PARAMETERS[place]}"
     try:
         return decoder.decode(sealer.open(token, _context(place, access), now))
     except PageExpired:
-        raise PageExpired("This address of an export has expired: export again.", reason="export-expired") from None
+        text = "This address of an export has expired: export again."
+        raise PageExpired(text, reason="export-expired", expression=named) from None
     except (PageRefused, msgspec.DecodeError):
-        raise PageRefused("This address was not given to this client by this gateway: export again.", reason="foreign-export") from None
+        text = "This address was not given to this client by this gateway: export again."
+        raise PageRefused(text, reason="foreign-export", expression=named) from None
 
 
 def _opened(held: _Job, access: Access) -> ExportJob:

@@ -260,4 +260,4 @@ def _too_long() -> RequestError:
 
 
 def _nowhere() -> PageRefused:
-    return PageRefused("This paging link leads nowhere: search again.")
+    return PageRefused("This paging link leads nowhere: search again.", expression="http._page")

@@ -46,7 +46,7 @@ class Sealer:
         payload = self._decrypt(nonce, data[_HEADER_BYTES + NONCE_BYTES :], header + context)
         # The time is judged last: a stranger must not learn from the status that a link was good once.
         if now >= int.from_bytes(header, "big"):
-            raise PageExpired("This paging link has expired: search again.")
+            raise PageExpired("This paging link has expired: search again.", expression="http._page")
         return payload
 
     def _decrypt(self, nonce: bytes, sealed: bytes, authenticated: bytes) -> bytes:
@@ -70,4 +70,4 @@ def _decode(token: str) -> bytes:
 
 
 def _refused() -> PageRefused:
-    return PageRefused("This paging link was not given to this token by this gateway: search again.")
+    return PageRefused("This paging link was not given to this token by this gateway: search again.", expression="http._page")

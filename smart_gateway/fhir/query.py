@@ -56,22 +56,24 @@ def _pair(piece: str) -> tuple[str, str]:
     if not name:
         raise _fault("A parameter has no name.", "malformed-query")
     if "%" in piece or "+" in piece:
-        return _decode(name), _decode(value)
+        decoded = _decode(name)
+        return decoded, _decode(value, decoded)
     return name, value
 
 
-def _decode(text: str) -> str:
+def _decode(text: str, of: str | None = None) -> str:
+    """``of``: the name of the parameter whose value this is."""
     text = text.replace("+", " ")
     if "%" not in text:
         return text
     if _HEX.search(text) is not None:
-        raise _fault("A percent sign is not followed by two hexadecimal digits.", "malformed-encoding")
+        raise _fault("A percent sign is not followed by two hexadecimal digits.", "malformed-encoding", of)
     try:
         decoded = unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError:
-        raise _fault("A parameter is not percent-encoded UTF-8.", "malformed-encoding") from None
+        raise _fault("A parameter is not percent-encoded UTF-8.", "malformed-encoding", of) from None
     if _CONTROL.search(decoded) is not None:
-        raise _fault("A parameter holds control characters.", "control-character")
+        raise _fault("A parameter holds control characters.", "control-character", of)
     return decoded
 
 
@@ -83,5 +85,5 @@ def _raw_fault(data: bytes) -> RequestError:
     return _fault("The query holds characters that must be percent-encoded.", "malformed-query")
 
 
-def _fault(text: str, reason: str) -> RequestError:
-    return RequestError(text, reason=reason)
+def _fault(text: str, reason: str, parameter: str | None = None) -> RequestError:
+    return RequestError(text, reason=reason, expression=f"http.{parameter}" if parameter is not None else None)

@@ -277,7 +277,12 @@ def _resolved(outcome: Outcome) -> str | None:
 
 def _require_apart(outcomes: Iterable[Outcome]) -> None:
     """Raises RequestError where conditions turned out to name what another entry writes."""
-    requests = [outgoing.request for outcome in outcomes if (outgoing := _outgoing(outcome)) is not None]
-    written = [request.path[:2] for request in requests if request.method in _NAMED and len(request.path) > 1]
-    if len(set(written)) != len(written):
-        raise RequestError("Two entries of the transaction write the same resource.", reason="overlapping-entries")
+    written: set[tuple[str, ...]] = set()
+    for number, outcome in enumerate(outcomes):
+        outgoing = _outgoing(outcome)
+        if outgoing is None or outgoing.request.method not in _NAMED or len(outgoing.request.path) < len(("Type", "id")):
+            continue
+        if outgoing.request.path[:2] in written:
+            text = "Two entries of the transaction write the same resource."
+            raise RequestError(text, reason="overlapping-entries", expression=f"Bundle.entry[{number}]")
+        written.add(outgoing.request.path[:2])

@@ -12,7 +12,7 @@ from smart_gateway.gateway.exchange import JSON_TYPE
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.subrequest import Inner
 from smart_gateway.policy.plan import UpstreamRequest
-from smart_gateway.policy.reading import JUDGED_MEDIA
+from smart_gateway.policy.reading import JUDGED_MEDIA, media_place
 from smart_gateway.request.model import FhirRequest
 
 _PLAIN_JSON = (b"content-type", b"application/json")
@@ -31,7 +31,7 @@ async def capabilities(request: FhirRequest, snapshot: Snapshot, inner: Inner) -
             expression=f"http.{mode[0][0]}",
         )
     if request.preferences.media not in JUDGED_MEDIA:
-        raise NotAcceptable("The CapabilityStatement is given as FHIR JSON: application/fhir+json.")
+        raise NotAcceptable("The CapabilityStatement is given as FHIR JSON: application/fhir+json.", expression=media_place(request))
     received = await inner.collect(UpstreamRequest("GET", ("metadata",), mode))
     if received.status != 200:
         raise UpstreamError("The FHIR server did not give its CapabilityStatement.")

@@ -24,7 +24,7 @@ from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
-_FOREIGN_PAGE = Denial("foreign-page", "This paging link was not given by this gateway to this token.")
+_FOREIGN_PAGE = Denial("foreign-page", "This paging link was not given by this gateway to this token.", "http._getpages")
 _NO_TYPES = Denial("types-required", "A search over all types is refused under a bounded token: name them in _type.", "http._type")
 _NOTHING = Denial("insufficient-scope", "The token grants no permission 's' on any type of this compartment.")
 

@@ -87,7 +87,9 @@ def _plan_create(request: FhirRequest, access: Access) -> Decision:
     if isinstance(decision, Deny):
         return decision
     if request.type in access.policy.capabilities.no_conditional_create:
-        raise PreconditionFailed("The FHIR server says that it does not keep If-None-Exist.", reason="condition-not-supported")
+        raise PreconditionFailed(
+            "The FHIR server says that it does not keep If-None-Exist.", reason="condition-not-supported", expression="http.If-None-Exist"
+        )
     asked = _criteria(_header_parameters(request, access), request, access)
     found = _search(asked, access)
     if isinstance(found, Deny):

@@ -180,7 +180,9 @@ def _plan_open(request: FhirRequest) -> Decision:
     name = TOKEN_PARAMETERS[place]
     given = [parameter for parameter in request.parameters if parameter.key != "_format"]
     if all(parameter.key != name for parameter in given):
-        raise PageRefused("This is no address that this gateway gave out for an export.", reason="foreign-export")
+        raise PageRefused(
+            "This is no address that this gateway gave out for an export.", reason="foreign-export", expression=f"http.{name}"
+        )
     if len(given) != 1:
         raise RequestError("The address of an export takes no other parameters.", reason="malformed-page", expression=f"http.{name}")
     if place is ExportPlace.JOB:

@@ -63,4 +63,4 @@ def _history_boundary(page: Page, access: Access) -> Boundary | None:
 
 
 def _nothing_left() -> PageRefused:
-    return PageRefused("This token may no longer search what the paging link goes on.")
+    return PageRefused("This token may no longer search what the paging link goes on.", expression="http._page")

@@ -46,15 +46,19 @@ def plan_read(request: FhirRequest, access: Access) -> Decision:
 def require_judged_media(request: FhirRequest) -> None:
     """Under a bound only FHIR JSON can be judged (semantics 0.3)."""
     if request.preferences.media not in JUDGED_MEDIA:
-        place = "_format" if any(parameter.name == "_format" for parameter in request.parameters) else "Accept"
         text = "Under this token the answer must be checked, and only FHIR JSON can be: ask for application/fhir+json."
-        raise NotAcceptable(text, expression=f"http.{place}")
+        raise NotAcceptable(text, expression=media_place(request))
 
 
 def require_known_media(request: FhirRequest) -> None:
     """What is passed on unchecked is still what a FHIR server gives."""
     if request.preferences.media == "other":
-        raise NotAcceptable("None of the media types asked for is one of FHIR's.")
+        raise NotAcceptable("None of the media types asked for is one of FHIR's.", expression=media_place(request))
+
+
+def media_place(request: FhirRequest) -> str:
+    """The expression of what asks for the media type: ``_format`` comes before ``Accept``."""
+    return "http._format" if any(parameter.name == "_format" for parameter in request.parameters) else "http.Accept"
 
 
 def _bounded_query(request: FhirRequest, access: Access, boundary: Boundary) -> tuple[tuple[str, str], ...]:

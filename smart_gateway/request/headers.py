@@ -76,7 +76,9 @@ def _add(values: dict[bytes, bytes], name: bytes, value: bytes) -> None:
 def _require_clean(headers: Headers, limit: int) -> None:
     blob = b"".join([value for name, value in headers if name != _OPAQUE])
     if len(blob) != len(blob.translate(None, _CONTROLS)):
-        raise RequestError("A header holds control characters.", reason="malformed-header")
+        name = next(name for name, value in headers if name != _OPAQUE and value != value.translate(None, _CONTROLS))
+        place = f"http.{name.decode('latin-1').title()}"
+        raise RequestError("A header holds control characters.", reason="malformed-header", expression=place)
     if sum([len(name) + len(value) for name, value in headers]) > limit:
         raise HeadersTooLarge("The headers are longer than this gateway accepts.")
 

@@ -47,7 +47,7 @@ def _read_compound(key: str, value: str) -> QueryParameter:
     head, *chain = [key] if key.startswith("_has:") else key.split(".")
     name, colon, modifier = head.partition(":")
     if not name or (colon and not modifier) or "" in chain:
-        raise _fault("A parameter's name has an empty part.", "malformed-parameter")
+        raise _fault("A parameter's name has an empty part.", "malformed-parameter", key)
     if name.lower() == _TOKEN:
         raise _token_fault()
     return QueryParameter(key, name, value, modifier or None, tuple(chain))

@@ -128,7 +128,7 @@ def test_a_page_is_bound_to_whom_it_was_given(lab: Access, change: dict[str, obj
     assert token is not None
     with pytest.raises(PageRefused) as refused:
         open_page(token, "Observation", Access(replace(lab.principal, **change), POLICY), SEALER, NOW)  # type: ignore[arg-type]
-    assert (refused.value.status, refused.value.reason) == (403, "foreign-page")
+    assert (refused.value.status, refused.value.reason, refused.value.expression) == (403, "foreign-page", "http._page")
 
 
 def test_the_order_of_scopes_does_not_matter() -> None:
@@ -144,7 +144,7 @@ def test_a_page_of_another_type_or_an_old_one_is_refused(lab: Access) -> None:
         open_page(token, "Patient", lab, SEALER, NOW)
     with pytest.raises(PageExpired) as expired:
         open_page(token, "Observation", lab, SEALER, NOW + 900)
-    assert (expired.value.status, expired.value.reason) == (404, "page-expired")
+    assert (expired.value.status, expired.value.reason, expired.value.expression) == (404, "page-expired", "http._page")
 
 
 @pytest.mark.parametrize(

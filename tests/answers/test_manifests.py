@@ -214,16 +214,16 @@ def test_an_address_outlives_tokens_and_pages_but_not_its_day() -> None:
         assert open_job(token(url), access(scope), SEALER, NOW + LIFETIME - 1) == JOB
     with pytest.raises(PageExpired) as expired:
         open_job(token(url), access(), SEALER, NOW + LIFETIME)
-    assert expired.value.reason == "export-expired"
+    assert (expired.value.reason, expired.value.expression) == ("export-expired", "http._job")
 
 
 @pytest.mark.parametrize("claims", [{"subject": "t"}, {"client_id": "d"}, {"subject": None}, {"client_id": None}, {"tenant": "t2"}])
 def test_nobody_elses_address(claims: dict[str, Any]) -> None:
     (file,) = confined(manifest())["output"]
-    for opening, url in ((open_job, links().job_url(JOB)), (open_file, file["url"])):
+    for opening, url, named in ((open_job, links().job_url(JOB), "http._job"), (open_file, file["url"], "http._file")):
         with pytest.raises(PageRefused) as refused:
             opening(token(url), access(**claims), SEALER, NOW)
-        assert refused.value.reason == "foreign-export"
+        assert (refused.value.reason, refused.value.expression) == ("foreign-export", named)
 
 
 def test_no_address_is_taken_for_another() -> None:

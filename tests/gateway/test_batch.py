@@ -493,4 +493,5 @@ async def test_what_a_condition_names_can_be_referred_to() -> None:
     assert [e["request"]["url"] for e in server.bundles[0]["entry"]] == ["Observation", "Patient/123"]
     twice = await post(server, *given, entry("DELETE", "Patient/123"), type="transaction")
     assert (twice.status_code, code_of(twice)) == (400, "overlapping-entries")
+    assert twice.json()["issue"][0]["expression"] == ["Bundle.entry[2]"]
     assert len(server.bundles) == 1

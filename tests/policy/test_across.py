@@ -200,7 +200,7 @@ def test_a_compartment_of_somebody_else_has_no_part() -> None:
         ("/?_type=Observation,Patient&_sort=_id", "sort-not-mergeable", "http._sort"),
         ("/?_type=Observation,Patient&_filter=x", "parameter-not-allowed", "http._filter"),
         ("/Patient/123/*?_sort=_lastUpdated", "too-many-searches", "http._sort"),
-        ("/?_getpages=x", "foreign-page", None),
+        ("/?_getpages=x", "foreign-page", "http._getpages"),
     ],
 )
 def test_refusals(target: str, code: str, expression: str | None) -> None:

@@ -99,9 +99,35 @@ def test_other_reads_name_the_parameter(target: str, named: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        ("/Observation?code=%zz", "http.code"),
+        ("/Observation?code=a%00", "http.code"),
+        ("/Observation?code=%ff", "http.code"),
+        ("/Observation?code:=1", "http.code:"),
+        ("/Observation?_page=x&code=1", "http._page"),
+        ("/Observation?_format=a/b", "http._format"),
+        ("/?_getpages=1", "http._getpages"),
+    ],
+)
+def test_what_is_malformed_is_named_too(target: str, named: str) -> None:
+    shown = explained("GET", target)
+    assert (shown["decision"], shown["expressions"]) == ("deny", [named])
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "named"),
+    [("/Patient/1", {"Accept": "image/png"}, "http.Accept"), ("/Patient/1?_format=csvx", {}, "http._format")],
+)
+def test_a_media_type_that_is_none_is_named_without_any_bound(target: str, headers: dict[str, str], named: str) -> None:
+    assert explained("GET", target, "system/*.cruds", headers=headers)["expressions"] == [named]
+
+
+@pytest.mark.parametrize(
     ("method", "headers", "named"),
     [
         ("GET", {"Accept": "application/fhir+xml"}, "http.Accept"),
+        ("GET", {"X-Thing": "a\x01b"}, "http.X-Thing"),
         ("GET", {"Prefer": "respond-async"}, "http.Prefer"),
         ("DELETE", {"If-Match": "garbage"}, "http.If-Match"),
         ("DELETE", {"If-None-Match": 'W/"1"'}, "http.If-None-Match"),

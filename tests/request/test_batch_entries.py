@@ -170,7 +170,7 @@ def test_a_patch_comes_in_a_binary() -> None:
         (entry("GET", "Observation/1", extension=[{"url": "x"}]), "unknown-member", "request.extension"),
         (entry("GET", "Observation/1", ifMatch="3"), "malformed-header", "request.ifMatch"),
         (entry("GET", "Observation/1", ifMatch=3), "malformed-bundle", "request.ifMatch"),
-        (entry("POST", "Observation", OBSERVATION, ifNoneExist="a=b\r\nX: y"), "malformed-header", "request.url"),
+        (entry("POST", "Observation", OBSERVATION, ifNoneExist="a=b\r\nX: y"), "malformed-header", "request.ifNoneExist"),
         (entry("POST", "Observation", OBSERVATION, ifNoneExist=""), "malformed-header", "request.ifNoneExist"),
         (entry("GET", "Observation/1", ifModifiedSince="yesterday"), "malformed-bundle", "request.ifModifiedSince"),
         (entry("GET", "Observation/1", ifModifiedSince="2024-01-01"), "malformed-bundle", "request.ifModifiedSince"),
