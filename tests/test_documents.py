@@ -90,3 +90,14 @@ def test_the_record_of_a_decision_is_described() -> None:
     section = (ROOT / "docs" / "decision.md").read_text(encoding="utf-8").partition("## The record")[2].partition("\n## ")[0]
     keys = [key for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)]
     assert sorted(keys) == sorted(DecisionEvent.__struct_fields__)
+
+
+def test_the_architecture_names_rooms_and_modules_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "smart_gateway"
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    listed = set(re.findall(r"^  (\w+)/ ", text, re.MULTILINE))
+    assert listed == rooms
+    named = re.findall(rf"`({'|'.join(rooms)})\.(\w+)", text)
+    assert len(named) > 10
+    assert not [f"{room}.{module}" for room, module in named if not (package / room / f"{module}.py").exists()]
