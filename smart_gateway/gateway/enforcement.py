@@ -7,12 +7,13 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from smart_gateway.errors import SmartGatewayError, TokenMissing
+from smart_gateway.errors import SmartGatewayError
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.gateway.accesses import Accesses
 from smart_gateway.gateway.cors import preflight
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_upstream
+from smart_gateway.gateway.identifying import identify
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.preparing import Preparation
 from smart_gateway.gateway.rehearsal import pass_unjudged
@@ -20,17 +21,14 @@ from smart_gateway.gateway.responder import Responder
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
 from smart_gateway.gateway.target import full_path
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.authorize import authorize, authorize_types, is_public
+from smart_gateway.policy.admission import Arrival, refuse_arrival
+from smart_gateway.policy.authorize import authorize, authorize_types
 from smart_gateway.policy.plan import BodyCheck, Deny, Permit, Plan
 from smart_gateway.policy.requirements import DISCOVERY
-from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_resource
 from smart_gateway.request.completing import body_limits, complete, is_complete
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.request.patch import read_patch
-from smart_gateway.tokens.bearer import bearer_token
-
-_ANONYMOUS = Principal("", anonymous=True)
 
 
 class Enforcement:
@@ -52,8 +50,8 @@ class Enforcement:
         if exchange.snapshot.dry_run and request.interaction not in DISCOVERY:
             await self._rehearse(exchange, request)
             return
-        access = await self._access(exchange, request)
-        decision = await self._decide(exchange, request, access)
+        access, arrival = await self._identify(exchange, request)
+        decision = await self._decide(exchange, request, access, arrival)
         if isinstance(decision, Permit):
             await self._carry_out(exchange, decision.plan, access)
         else:
@@ -65,31 +63,23 @@ class Enforcement:
         Bodies, stored resources and answers are not looked at: the record says what ``explain`` would.
         """
         try:
-            exchange.findings.decision = await self._decide(exchange, request, await self._access(exchange, request))
+            exchange.findings.decision = await self._decide(exchange, request, *await self._identify(exchange, request))
         except SmartGatewayError as error:
             if exchange.received and exchange.read is None:
                 raise  # half of the body is gone: what is left must not go on as the whole
             exchange.findings.error = error
         await pass_unjudged(exchange, self._inner(exchange))
 
-    async def _access(self, exchange: Exchange, request: FhirRequest) -> Access:
-        """Who asks. A token is not looked at for discovery; where the policy opens an interaction, one that is sent still counts."""
-        snapshot = exchange.snapshot
-        if request.interaction in DISCOVERY:
-            return self._accesses.of(_ANONYMOUS, snapshot.policy)
-        token = bearer_token(exchange.scope["headers"], snapshot.limits)
-        if token is not None:
-            principal = await snapshot.verifier.verify(token, snapshot.clock())
-        elif is_public(request, snapshot.policy):
-            principal = _ANONYMOUS
-        else:
-            raise TokenMissing("This request needs an access token.")
-        exchange.findings.principal = principal
-        return self._accesses.of(principal, snapshot.policy)
+    async def _identify(self, exchange: Exchange, request: FhirRequest) -> tuple[Access, Arrival]:
+        """What who asks may touch, and how they came."""
+        principal, arrival = await identify(exchange, request)
+        if request.interaction not in DISCOVERY:
+            exchange.findings.principal = principal
+        return self._accesses.of(principal, exchange.snapshot.policy), arrival
 
-    async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access) -> Permit | Deny:
+    async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> Permit | Deny:
         """The decision; a body that says what is asked is read on the way, but for nobody who may not ask at all."""
-        denied = authorize_types(request, access)
+        denied = refuse_arrival(access, arrival) or authorize_types(request, access)
         if denied is not None:
             return denied
         if not is_complete(request):

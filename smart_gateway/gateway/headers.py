@@ -76,7 +76,7 @@ def to_upstream(scope: Scope, snapshot: Snapshot, request_id: RequestId) -> list
         (b"x-request-id", request_id.own.encode("ascii")),
         (b"accept-encoding", b"identity"),
     ]
-    client = _client(scope, snapshot)
+    client = client_address(scope, snapshot)
     if client is not None:
         headers.append((b"x-forwarded-for", client.encode("ascii")))
     headers += [(name, value) for name, value in scope["headers"] if name in _TO_UPSTREAM and _VISIBLE.fullmatch(value) is not None]
@@ -108,7 +108,7 @@ def _peer(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-def _client(scope: Scope, snapshot: Snapshot) -> str | None:
+def client_address(scope: Scope, snapshot: Snapshot) -> str | None:
     """The address of the client: the nearest one that is no trusted proxy. Spec: semantics 1."""
     peer = _peer(scope)
     if not snapshot.trusted_proxies or not _is_trusted(peer, snapshot):

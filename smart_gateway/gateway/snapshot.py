@@ -14,6 +14,7 @@ from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal
+from smart_gateway.tokens.possession import Possessions
 
 if TYPE_CHECKING:
     from smart_gateway.answers.sealing import Sealer
@@ -61,6 +62,7 @@ class Snapshot:
     policy: Policy
     parser: RequestParser
     verifier: TokenVerifier
+    possessions: Possessions = field(default_factory=Possessions)
     discovery: Discovery
     limits: Limits
     sealer: Sealer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
@@ -144,11 +144,20 @@ class Access:
         return NOTHING, ()
 
     def _limit(self, type: str, permission: Permission) -> Boundary:
+        """What client and ceilings leave, whatever the scopes say."""
         if self.client is None:
             return NOTHING
-        if self.client.limit is None:
-            return everything()
-        return _union(grant(s, type, permission, self.standing.for_limits()) for s in self.client.limit)
+        boundary = everything()
+        for _, scopes in self._limits():
+            boundary = boundary.intersect(_union(grant(s, type, permission, self.standing.for_limits()) for s in scopes))
+        return boundary
+
+    def _limits(self) -> Iterator[tuple[str, tuple[ResourceScope, ...]]]:
+        """Every list of scopes beyond which nothing is open, and whose it is."""
+        if self.client is not None and self.client.limit is not None:
+            yield "this client", self.client.limit
+        for ceiling in self.principal.ceilings:
+            yield ceiling.source, ceiling.scopes
 
     def _client_grounds(self, limit: Boundary) -> tuple[Ground, ...]:
         name = self.principal.client_id or ""
@@ -156,7 +165,8 @@ class Access:
         if self.client is not None and self.client.pin is not None:
             grounds += (Ground("client", name, "limits", "the policy pins this client's scopes: those of the token do not count"),)
         if not limit.is_everything:
-            grounds += (Ground("client", name, "limits", f"the policy limits this client to: {describe(limit)}"),)
+            whose = " and ".join(dict.fromkeys(source for source, _ in self._limits()))
+            grounds += (Ground("client", name, "limits", f"the policy limits {whose} to: {describe(limit)}"),)
         return grounds
 
     def _malformed(self) -> tuple[Ground, ...]:
@@ -167,8 +177,7 @@ class Access:
             return False
         if not any(self._opens_all(scope, permission) for scope in self.scopes):
             return False
-        limit = self.client.limit
-        return limit is None or any(_names_all(scope, permission) and scope.context is not Context.PATIENT for scope in limit)
+        return all(_leaves_all(scopes, permission) for _, scopes in self._limits())
 
     def _opens_all(self, scope: ResourceScope, permission: Permission) -> bool:
         if not _names_all(scope, permission):
@@ -180,6 +189,10 @@ class Access:
 
 def _names_all(scope: ResourceScope, permission: Permission) -> bool:
     return scope.type == "*" and not scope.params and permission in scope.permissions
+
+
+def _leaves_all(limit: Iterable[ResourceScope], permission: Permission) -> bool:
+    return any(_names_all(scope, permission) and scope.context is not Context.PATIENT for scope in limit)
 
 
 def _client_rule(principal: Principal, policy: Policy) -> ClientRule | None:

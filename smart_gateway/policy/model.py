@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from smart_gateway.boundary.matching import Matcher
@@ -67,12 +68,19 @@ DEFAULT_USERS: Mapping[str, UserRule] = {
 
 @dataclass(frozen=True, slots=True)
 class ClientRule:
-    """One client's section. None means: not said. An empty tuple means: none at all (semantics 0.7)."""
+    """One client's section. None means: not said. An empty tuple means: none at all (semantics 0.7).
+
+    ``networks`` are those that it may come from; ``max_token_age`` is in seconds since the token's ``iat``; ``sender_constraint`` names
+    the possessions (``dpop``, ``mtls``) of which one must have been shown.
+    """
 
     registered_scopes: tuple[ResourceScope, ...] | None = None
     pin: tuple[ResourceScope, ...] | None = None
     limit: tuple[ResourceScope, ...] | None = None
     system_role: bool = False
+    networks: tuple[IPv4Network | IPv6Network, ...] | None = None
+    max_token_age: float | None = None
+    sender_constraint: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

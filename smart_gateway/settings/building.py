@@ -43,6 +43,7 @@ from smart_gateway.tokens.transport import HttpTransport
 from smart_gateway.tokens.verifier import Verifier
 
 _REQUIRED_SCOPE_URLS = {"core": REQUIRED_SCOPE_URL, "smart": SMART_REQUIRED_SCOPE_URL}
+_SENDER_CONSTRAINTS = {None: None, "dpop": frozenset({"dpop"}), "mtls": frozenset({"mtls"}), "any": frozenset({"dpop", "mtls"})}
 SEALING_KEY_BYTES = 32
 
 
@@ -175,7 +176,15 @@ def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
 
 def _client(client: ClientSettings) -> ClientRule:
     registered, pin, limit = (_scopes(texts) for texts in (client.registered_scopes, client.pin, client.limit))
-    return ClientRule(registered_scopes=registered, pin=pin, limit=limit, system_role=client.role == "system")
+    return ClientRule(
+        registered_scopes=registered,
+        pin=pin,
+        limit=limit,
+        system_role=client.role == "system",
+        networks=None if client.networks is None else tuple(ip_network(network) for network in client.networks),
+        max_token_age=client.max_token_age,
+        sender_constraint=_SENDER_CONSTRAINTS[client.sender_constraint],
+    )
 
 
 def _users(users: UserSettings) -> Mapping[str, UserRule]:

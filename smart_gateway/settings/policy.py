@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
+from smart_gateway.settings.addresses import NetworkText
 from smart_gateway.settings.limits import LimitsSettings
+from smart_gateway.settings.quantities import Duration
 from smart_gateway.settings.section import UNAVAILABLE, NotYet, NotYetUnlessFalse, Section, Text, later, shape
 from smart_gateway.settings.value_sets import ValueSetSettings
 
@@ -26,9 +28,12 @@ class ClientSettings(Section):
     role: Literal["system"] | None = None
     """`system`: its `system/` scopes count."""
     groups: NotYet = None
-    networks: NotYet = None
-    max_token_age: NotYet = None
-    sender_constraint: NotYet = None
+    networks: Annotated[list[NetworkText], Field(min_length=1)] | None = None
+    """Networks (`10.1.0.0/16`) that it must come from; behind a proxy, `server.trusted_proxies` says whose word counts for that."""
+    max_token_age: Duration | None = None
+    """How long after its `iat` a token of this client serves at most."""
+    sender_constraint: Literal["dpop", "mtls", "any"] | None = None
+    """Its tokens must be bound to its key: by DPoP (RFC 9449), by its certificate (RFC 8705), or by either (`any`)."""
     requests_per_minute: NotYet = None
 
 

@@ -36,7 +36,9 @@ def read_principal(claims: Mapping[str, Any], config: IssuerConfig, bases: Bases
         expires_at=_number(claims.get("exp")),
         issued_at=_number(claims.get("iat")),
         token_id=_text(claims.get("jti")),
+        confirmation=_object(claims.get("cnf")),
         actor=_object(claims.get("act")),
+        claims=MappingProxyType(dict(claims)),
     )
 
 

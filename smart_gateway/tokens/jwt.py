@@ -121,8 +121,8 @@ def check_claims(jwt: Jwt, config: IssuerConfig, now: float) -> None:
             raise TokenError(f"The token's {claim} is not a string.", reason="malformed-token")
     if "act" in jwt.claims and not isinstance(jwt.claims["act"], dict):
         raise TokenError("The token's act is not an object.", reason="malformed-token")
-    if "cnf" in jwt.claims:
-        raise TokenError("The token is bound to a key whose proof cannot be checked here yet.", reason="sender-constrained")
+    if "cnf" in jwt.claims and (not isinstance(jwt.claims["cnf"], dict) or not jwt.claims["cnf"]):
+        raise TokenError("The token's cnf names no key.", reason="sender-constrained")
 
 
 def _check_kind(jwt: Jwt) -> None:

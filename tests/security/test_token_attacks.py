@@ -18,6 +18,8 @@ from smart_gateway.errors import TokenError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.principal import Principal
 from smart_gateway.tokens.issuer import IssuerConfig
+from smart_gateway.tokens.possession import Possessions
+from smart_gateway.tokens.presented import Presented
 from smart_gateway.tokens.verifier import Verifier
 from tests.support.issuer import (
     AUDIENCE,
@@ -447,9 +449,16 @@ async def test_access_tokens_by_their_issuers_own_mark(mark: dict[str, str]) -> 
     await accept(ISSUED.token(**mark))
 
 
-@pytest.mark.parametrize("cnf", [{"jkt": "x"}, {"x5t#S256": "x"}, {}, None, "x", []])
-async def test_sender_constrained_token_without_a_check_of_its_proof(cnf: Any) -> None:
+@pytest.mark.parametrize("cnf", [{}, None, "x", []])
+async def test_a_token_bound_to_nothing(cnf: Any) -> None:
     await refuse(ISSUED.token(cnf=cnf), "sender-constrained")
+
+
+@pytest.mark.parametrize("cnf", [{"jkt": "x"}, {"x5t#S256": "x"}])
+async def test_sender_constrained_token_without_a_check_of_its_proof(cnf: Any) -> None:
+    with pytest.raises(TokenError) as refused:
+        await Possessions().check(Principal(ISSUER, confirmation=cnf), Presented("GET", "https://fhir.example/Patient/1"), NOW)
+    assert refused.value.reason == "sender-constrained"
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import pytest
 
 from smart_gateway.errors import HeadersTooLarge, RequestError, TokenError, TokenMissing
 from smart_gateway.request.limits import Limits
-from smart_gateway.tokens.bearer import bearer_token
+from smart_gateway.tokens.bearer import read_token
+from smart_gateway.tokens.presented import Scheme
 
 LIMITS = Limits(token=64)
 
 
 def read(*values: bytes) -> str | None:
-    return bearer_token([(b"host", b"x"), *((b"authorization", value) for value in values)], LIMITS)
+    return read_token([(b"host", b"x"), *((b"authorization", value) for value in values)], LIMITS)[1]
 
 
 def test_no_header_is_no_token() -> None:
@@ -34,7 +35,7 @@ def test_bearer_in_any_case(value: bytes, token: str) -> None:
 
 
 def test_header_name_in_any_case() -> None:
-    assert bearer_token([(b"Authorization", b"Bearer abc")], LIMITS) == "abc"
+    assert read_token([(b"Authorization", b"Bearer abc")], LIMITS) == (Scheme.BEARER, "abc")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,8 @@ def test_header_name_in_any_case() -> None:
         b"Bearerabc",
         b"Token abc",
         b"Basic dXNlcjpwYXNz",
-        b"DPoP abc",
+        b"DPoP",
+        b"DPoP abc def",
         b"abc",
     ],
 )
@@ -76,9 +78,9 @@ def test_another_scheme_is_no_authentication_hence_no_error_code(value: bytes) -
     assert refused.value.error is None
 
 
-def test_dpop_is_named() -> None:
-    with pytest.raises(TokenError, match="DPoP"):
-        read(b"DPoP abc")
+@pytest.mark.parametrize("value", [b"DPoP abc", b"dpop abc", b"DPOP  abc"])
+def test_dpop_in_any_case(value: bytes) -> None:
+    assert read_token([(b"authorization", value)], LIMITS) == (Scheme.DPOP, "abc")
 
 
 @pytest.mark.parametrize("values", [(b"Bearer a", b"Bearer a"), (b"Bearer a", b"Basic b"), (b"", b"")])
