@@ -209,7 +209,8 @@ def self_url(request: FhirRequest, public: str) -> str:
     if request.interaction is Interaction.PAGE:
         return page_url(public, request.type, request.page or "")
     owner = (request.compartment.type, request.compartment.id) if request.compartment is not None else ()
-    named = (name for name in (request.type, request.id, request.operation) if name is not None)
+    type = "*" if owner and request.type is None else request.type  # all types of the compartment: without it the URL would be a read
+    named = (name for name in (type, request.id, request.operation) if name is not None)
     path = "/".join((public, *owner, *named, *(("_history",) if request.interaction in _HISTORIES else ())))
     query = encode_query(tuple((parameter.key, parameter.value) for parameter in request.parameters))
     return f"{path}?{query}" if query else path

@@ -178,6 +178,7 @@ def test_what_was_sealed_is_judged_again(lab: Access, sealed: bytes) -> None:
             replace(SEARCH, interaction=Interaction.SEARCH_COMPARTMENT, compartment=Reference("Patient", "123"), parameters=()),
             f"{PUBLIC}/Patient/123/Observation",
         ),
+        (FhirRequest(Interaction.SEARCH_COMPARTMENT, "GET", compartment=Reference("Patient", "123")), f"{PUBLIC}/Patient/123/*"),
         (FhirRequest(Interaction.PAGE, "GET", "Observation", page="abc"), f"{PUBLIC}/Observation?_page=abc"),
     ],
 )
