@@ -28,15 +28,17 @@ def _rewriter(bases: Bases) -> BaseRewriter:
 class Passage:
     """An ASGI ``send``. The head leaves with the first part of the body, so that an answer of one part keeps its length.
 
-    ``conditional``: 304 may be answered, because the request asked for it. A fault found stays found, also when the app that
-    sends swallows the exception: ``finish`` raises it again.
+    ``conditional``: 304 may be answered, because the request asked for it. ``content``: a Binary may answer with its content, which may
+    call itself a resource; a browser must not run it. A fault found stays found, also when the app that sends swallows the exception:
+    ``finish`` raises it again.
     """
 
-    __slots__ = ("_bases", "_complete", "_conditional", "_exchange", "_fault", "_head", "_stream")
+    __slots__ = ("_bases", "_complete", "_conditional", "_content", "_exchange", "_fault", "_head", "_stream")
 
-    def __init__(self, exchange: Exchange, *, conditional: bool) -> None:
+    def __init__(self, exchange: Exchange, *, conditional: bool, content: bool = False) -> None:
         self._exchange = exchange
         self._conditional = conditional
+        self._content = content
         self._bases = exchange.snapshot.policy.bases
         self._head: tuple[int, list[tuple[bytes, bytes]], bool] | None = None
         self._stream: StreamRewriter | None = None
@@ -68,7 +70,7 @@ class Passage:
         fhir = type is not None and is_fhir(type.decode("latin-1"))
         if fhir:
             self._stream = _rewriter(self._bases).stream()
-        self._head = (status, to_client(headers, self._bases), type is not None and not fhir)
+        self._head = (status, to_client(headers, self._bases), self._content or (type is not None and not fhir))
 
     def _objection(self, status: int, headers: list[tuple[bytes, bytes]]) -> UpstreamError | None:
         if status >= 500 and status != 501:  # what a server says when it fails is meant for those who run it

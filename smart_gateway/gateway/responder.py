@@ -93,7 +93,7 @@ class Responder:
         asked = conditions.to_upstream(self._request)
         wished = (*asked, *conditions.wishes(self._request), *outgoing.media)
         headers: Headers = ((b"accept", (preferences.accept or FHIR_JSON).encode("ascii")), *wished)
-        passage = Passage(self._exchange, conditional=bool(asked))
+        passage = Passage(self._exchange, conditional=bool(asked), content=self._request.type == "Binary" and self._request.id is not None)
         if isinstance(outgoing.body, IncomingBody):
             length = outgoing.body.declared_length
             if length is not None:

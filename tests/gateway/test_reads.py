@@ -157,6 +157,18 @@ async def test_raw_content_is_sandboxed() -> None:
     assert response.headers["content-length"] == "8"
 
 
+@pytest.mark.parametrize("type", ["application/xml", "text/xml", "application/fhir+xml", FHIR, "application/json"])
+@pytest.mark.parametrize("target", ["/Binary/b1", "/Binary/b1/_history/1"])
+async def test_content_that_calls_itself_a_resource_is_sandboxed_too(target: str, type: str) -> None:
+    script = b"<html xmlns='http://www.w3.org/1999/xhtml'><script>alert(1)</script></html>"
+    upstream = ScriptedUpstream()
+    upstream.replies[f"GET {target}"] = Reply(200, script, type=type)
+    for accept in ("text/plain", "application/fhir+xml", FHIR):
+        response = await Front(upstream, UNBOUNDED).get(target, headers={"Accept": accept})
+        assert (response.status_code, response.content) == (200, script)
+        assert response.headers["content-security-policy"] == "sandbox"
+
+
 async def test_vread_checks_the_version_that_came() -> None:
     upstream = ScriptedUpstream()
     upstream.replies["GET /Observation/o1/_history/3"] = Reply(200, observation())
