@@ -6,12 +6,14 @@ answer to somebody who may not see the record must hold neither, and a log line 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 LOINC = "http://loinc.org"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 PATIENTS = ("a", "b", "c", "w")
+CANARY = "-7Q2x"  # the end of every canary, those of tests/properties/searches.py among them
 EVERYBODY = "".join(PATIENTS)
 LABS = 7  # laboratory Observations of each patient
 VITALS = 3
@@ -21,12 +23,26 @@ Resource = dict[str, Any]
 
 def canary(patient: str) -> str:
     """The text that is in every resource of this patient's record."""
-    return f"canary-{patient}-7Q2x"
+    return f"canary-{patient}{CANARY}"
 
 
 def marks(patient: str) -> tuple[str, ...]:
     """What an answer must not hold where the record is not the caller's."""
     return (canary(patient), f"-chart-{patient}", f"pat-{patient}")
+
+
+def told_by(log: str) -> list[str]:
+    """The lines of a log that tell of a record: by a canary, or by an id elsewhere than where it says what was asked, and by whom."""
+    return [line for line in log.splitlines() if CANARY in line or any(mark in _beside(line) for p in PATIENTS for mark in marks(p))]
+
+
+def _beside(line: str) -> str:
+    """A line of the decision log without what names its request; other lines whole."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return line
+    return json.dumps({name: value for name, value in event.items() if name not in {"id", "patient", "fhir_user"}})
 
 
 def all_records() -> list[Resource]:

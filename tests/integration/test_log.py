@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.integration.app import App, MakeApp
+from tests.integration.records import canary, told_by
 from tests.integration.servers.gateway import Gateway, StartGateway
 
 
@@ -69,3 +71,18 @@ def test_a_refusal(logging: Gateway, amy: App, target: str, method: str, outcome
 def test_a_request_without_a_token_names_nobody(logging: Gateway, app: MakeApp) -> None:
     line = event(logging, app(None, at=logging), "/Patient/pat-a")
     assert (line["status"], line["code"], line["subject"], line["client_id"], line["patient"]) == (401, "token-missing", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "tells"),
+    [
+        ({"id": "lab-0-chart-b", "patient": "pat-a", "fhir_user": "Patient/pat-a", "code": "not-found"}, False),
+        ({"id": canary("b")}, True),
+        ({"id": None, "rules": ["Observation/lab-0-chart-b"]}, True),
+        ({"id": None, "code": "pat-c"}, True),
+    ],
+)
+def test_a_line_that_tells_of_a_record_is_found(line: dict[str, Any], tells: bool) -> None:
+    """What is asked of the log of every gateway at the end of the session (conftest.py) can fail."""
+    assert bool(told_by(json.dumps(line))) is tells
+    assert told_by(f"first\n{canary('w')} in words\nlast") == [f"{canary('w')} in words"]

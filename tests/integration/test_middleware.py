@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.integration.app import App, MakeApp, ids, link, refused, required_scopes
-from tests.integration.records import LABS, VITALS, canary
+from tests.integration.records import LABS, VITALS, told_by
 from tests.integration.servers.gateway import Gateway
 from tests.integration.servers.hapi import Hapi
 from tests.integration.servers.keycloak import Keycloak
@@ -82,7 +82,7 @@ def mounted(work: Path, hapi: Hapi, settings: dict[str, Any]) -> Iterator[Gatewa
         yield Gateway(base, "", config, running)
     finally:
         running.stop()
-        assert canary("a") not in running.output()
+        assert not told_by(running.output())
 
 
 @pytest.fixture
