@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from smart_gateway.errors import DependencyUnavailable
+from smart_gateway.tokens.breaker import Breaker
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -51,8 +52,7 @@ class Refreshed(Generic[T]):
         self._freshness = freshness
         self._kept: _Kept[T] | None = None
         self._due = False
-        self._failures = 0
-        self._attempted_at = -math.inf
+        self._breaker = Breaker(freshness.backoff, freshness.backoff_most)
         self._renewed_at = -math.inf
         self._task: asyncio.Task[None] | None = None
 
@@ -61,7 +61,7 @@ class Refreshed(Generic[T]):
         kept = self._kept
         if kept is not None and not self._due and abs(now - kept.since) < self._freshness.ttl:
             return kept.value
-        if self._failures and self._may_serve(now):
+        if self._breaker.failing and self._may_serve(now):
             # An outage is known and the old value still serves: nobody waits for the source to time out again.
             self._begin(now)
         else:
@@ -78,7 +78,7 @@ class Refreshed(Generic[T]):
             self._begin(now)
         if self._task is not None:
             await self._attempt(now)
-        if self._failures:
+        if self._breaker.failing:
             raise self._unavailable(now)
         return self._serve(now)
 
@@ -94,16 +94,9 @@ class Refreshed(Generic[T]):
             await asyncio.wait({task})
 
     def _may_renew(self, now: float) -> bool:
-        if self._failures:
-            return self._wait(now) <= 0
+        if self._breaker.failing:
+            return self._breaker.wait(now) <= 0
         return abs(now - self._renewed_at) >= self._freshness.pause
-
-    def _wait(self, now: float) -> float:
-        """Seconds for which the source is still left alone after its failures."""
-        if not self._failures:
-            return 0.0
-        doubled = self._freshness.backoff * 2.0 ** min(self._failures - 1, 30)
-        return min(doubled, self._freshness.backoff_most) - abs(now - self._attempted_at)
 
     async def _attempt(self, now: float) -> None:
         task = self._begin(now)
@@ -113,12 +106,11 @@ class Refreshed(Generic[T]):
 
     def _begin(self, now: float) -> asyncio.Task[None] | None:
         """Starts a fetch unless one is under way or the source is left alone."""
-        if self._task is None and self._wait(now) <= 0:
+        if self._task is None and self._breaker.wait(now) <= 0:
             self._task = asyncio.create_task(self._run(now))
         return self._task
 
     async def _run(self, now: float) -> None:
-        self._attempted_at = now
         succeeded = False
         try:
             self._kept = _Kept(await self._load(now), now)
@@ -129,7 +121,10 @@ class Refreshed(Generic[T]):
         except Exception:
             _log.exception("%s cannot be had", self._subject)
         finally:
-            self._failures = 0 if succeeded else self._failures + 1
+            if succeeded:
+                self._breaker.succeeded()
+            else:
+                self._breaker.failed(now)
             self._task = None
 
     def _may_serve(self, now: float) -> bool:
@@ -141,5 +136,5 @@ class Refreshed(Generic[T]):
         return self._kept.value
 
     def _unavailable(self, now: float) -> DependencyUnavailable:
-        retry_after = max(1, math.ceil(self._wait(now)))
+        retry_after = max(1, math.ceil(self._breaker.wait(now)))
         return DependencyUnavailable("The token's issuer cannot be asked for its keys at the moment.", retry_after=retry_after)

@@ -6,18 +6,18 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
-from smart_gateway.tokens.transport import FetchError
+from smart_gateway.tokens.transport import FetchError, Received
 
 ISSUER = "https://idp.example.org/realms/smart"
 AUDIENCE = "https://fhir.example.org/fhir"
@@ -135,6 +135,27 @@ class ScriptedIssuer:
         return compact(kept, access_claims(self.issuer, now, **{"aud": audience, **claims}), key)
 
 
+@dataclass(frozen=True)
+class Posted:
+    """What was posted to an issuer; ``form`` holds its parameters, none of which may be there twice."""
+
+    url: str
+    content: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def form(self) -> dict[str, str]:
+        pairs = parse_qsl(self.content.decode(), keep_blank_values=True, strict_parsing=True)
+        assert self.headers["content-type"] == "application/x-www-form-urlencoded"
+        assert len(dict(pairs)) == len(pairs), pairs
+        return dict(pairs)
+
+
+def json_answer(body: Any, status: int = 200) -> Received:
+    """An answer to a POST."""
+    return Received(status, "application/json", json.dumps(body).encode())
+
+
 class MemoryTransport:
     """A ``Transport`` that asks scripted issuers directly, counts, and fails, waits or answers otherwise when told to."""
 
@@ -143,6 +164,8 @@ class MemoryTransport:
         self.asked: list[str] = []
         self.failing: set[str] = set()  # URLs that cannot be had
         self.answers: dict[str, Any] = {}  # documents by URL, before the issuers'
+        self.posted: list[Posted] = []
+        self.endpoints: dict[str, Callable[[Posted], Received]] = {}  # what answers POSTs, by URL; it may raise
         self.gate: asyncio.Event | None = None  # where set, every fetch waits for it
         self.closed = False
 
@@ -160,18 +183,26 @@ class MemoryTransport:
         return self.asked.count(url)
 
     async def get_json(self, url: str) -> Any:
-        self.asked.append(url)
-        await asyncio.sleep(0)
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.failing & {"*", url}:
-            raise FetchError("answered 500", answered=500)
+        await self._reach(url)
         if url in self.answers:
             return self.answers[url]
         for issuer in self.issuers:
             if url.startswith(issuer.issuer) and (document := issuer.answer(urlsplit(url).path)) is not None:
                 return json.loads(json.dumps(document))
         raise FetchError("answered 404", answered=404)
+
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Received:
+        self.posted.append(Posted(url, content, headers))
+        await self._reach(url)
+        return self.endpoints[url](self.posted[-1]) if url in self.endpoints else json_answer({}, 404)
+
+    async def _reach(self, url: str) -> None:
+        self.asked.append(url)
+        await asyncio.sleep(0)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failing & {"*", url}:
+            raise FetchError("answered 500", answered=500)
 
     async def aclose(self) -> None:
         self.closed = True

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from smart_gateway.errors import DependencyUnavailable
+from smart_gateway.tokens.breaker import Breaker
 from smart_gateway.tokens.refreshing import Freshness, Refreshed
 
 FRESHNESS = Freshness(ttl=100, stale=1000, pause=10, backoff=1, backoff_most=8)
@@ -92,10 +93,11 @@ async def test_nothing_kept_and_failing_is_503_with_growing_backoff(value: Refre
     assert await unavailable(Refreshed("x", source.load, FRESHNESS), 0) == 1
 
 
-async def test_after_a_hundred_thousand_failures_the_backoff_still_has_a_number(value: Refreshed[int]) -> None:
-    value._failures = 100_000
-    value._attempted_at = 0.0
-    assert await unavailable(value, 1.0) == 7
+def test_after_a_hundred_thousand_failures_the_backoff_still_has_a_number() -> None:
+    breaker = Breaker(backoff=2.0, most=8.0)
+    for _ in range(100_000):
+        breaker.failed(0.0)
+    assert breaker.wait(1.0) == 7.0
 
 
 async def test_stale_serves_for_its_time_and_no_longer(value: Refreshed[int], source: Source) -> None:
