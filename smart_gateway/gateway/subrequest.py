@@ -13,7 +13,7 @@ from smart_gateway.errors import SmartGatewayError, UpstreamError, UpstreamTimeo
 from smart_gateway.fhir.media import FHIR_JSON, FORM, content_type, is_json_body
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.gateway.departure import ClientGone, Departure
-from smart_gateway.gateway.target import inner_path
+from smart_gateway.gateway.target import base_path, inner_path
 from smart_gateway.policy.plan import UpstreamRequest
 
 Headers = list[tuple[bytes, bytes]]
@@ -105,7 +105,7 @@ class Inner:
 
     def _scope(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]]) -> Scope:
         path, _, query = request.target.partition("?")
-        full = (self._public_path or path) if path == "/" else self._public_path + path
+        full = base_path(self._outer, self._public_path) if path == "/" else self._public_path + path
         planned = ((name.lower().encode(), value.encode("ascii")) for name, value in request.headers)
         return {
             **self._outer,

@@ -38,6 +38,11 @@ def inner_path(scope: Scope, full: str) -> str:
     return full if _below(scope["path"].encode(), root.encode()) else full.removeprefix(root)
 
 
+def base_path(scope: Scope, public_path: str) -> str:
+    """The path of the FHIR base itself: without a slash, as FHIR writes it, but for an app mounted there, which knows its root as ``/``."""
+    return f"{public_path}/" if _root(scope) == public_path else public_path
+
+
 def _root(scope: Scope) -> str:
     root: str = scope.get("root_path", "")
     return root.rstrip("/")

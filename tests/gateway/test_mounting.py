@@ -22,11 +22,11 @@ SCOPE = "patient/Observation.r"
 TOKEN = {"Authorization": "Bearer t"}
 
 
-def at(public: str, app: Any) -> Gateway:
+def at(public: str, app: Any, scope: str = SCOPE) -> Gateway:
     """A gateway whose public base is ``public``."""
     policy = Policy(vocabulary(), Bases(public, "http://127.0.0.1:8090/fhir"), compartment_additions=default_additions(Release.R4))
     path = "/" + public.split("/", 3)[3] if public.count("/") > 2 else ""
-    made = snapshot(policy, parser=RequestParser(vocabulary(), path, Limits()), verifier=FakeVerifier({"t": principal(SCOPE)}))
+    made = snapshot(policy, parser=RequestParser(vocabulary(), path, Limits()), verifier=FakeVerifier({"t": principal(scope)}))
     return Gateway(app, lambda: made)
 
 
@@ -43,6 +43,21 @@ async def test_mounted_by_starlette_at_any_path(prefix: str, below: str) -> None
     scope = upstream.asked[0].scope
     assert scope["path"] == f"{prefix}{below}/Observation/o1"
     assert scope.get("root_path", "") == prefix
+
+
+@pytest.mark.parametrize(
+    ("prefix", "below", "asked"),
+    [("/fhir", "", "/fhir/"), ("/a/b", "", "/a/b/"), ("/a", "/fhir", "/a/fhir"), ("", "/fhir", "/fhir"), ("", "", "/")],
+)
+async def test_the_base_itself_is_the_root_of_a_mounted_app(prefix: str, below: str, asked: str) -> None:
+    """Routers below a mount know their root as ``/`` and redirect what has no slash; FHIR writes ``[base]`` without one."""
+    upstream = ScriptedUpstream(observation(), base=f"{prefix}{below}")
+    gateway = at(f"https://fhir.example.org{prefix}{below}", upstream, "system/*.rs")
+    app = Starlette(routes=[Mount(prefix, app=gateway)]) if prefix else gateway
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
+        await client.get(f"https://fhir.example.org{prefix}{below}/?_type=Observation", headers=TOKEN)
+    scope = upstream.asked[0].scope
+    assert (scope["path"], scope["raw_path"]) == (asked, asked.encode())
 
 
 @pytest.mark.parametrize(
