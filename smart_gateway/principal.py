@@ -18,11 +18,29 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 class Ceiling:
     """Never more than these scopes, whatever the token's own say: of an issuer, an actor, a certified statement, a hook.
 
-    ``source`` names the rule in grounds. Several ceilings are intersected; one without scopes leaves nothing.
+    ``source`` names the rule in grounds. Several ceilings are intersected; one without scopes leaves nothing. ``by_context``: each scope
+    of the token counts only within those of its own context, as where scopes are compared with what a client registered.
     """
 
     source: str
     scopes: tuple[ResourceScope, ...]
+    by_context: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts for the subject, by ``sub`` and ``client_id`` of the claim ``act``; ``issuer`` is who knows them by these names, None where
+    that is the token's issuer. An actor without either name is one that nobody can tell. Spec: RFC 8693 section 4.1.
+    """
+
+    subject: str | None = None
+    client_id: str | None = None
+    issuer: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What the log calls it."""
+        return self.subject or self.client_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +48,10 @@ class Principal:
     """The verified facts of one token (semantics, "principal").
 
     ``patient`` and ``encounter`` are FHIR ids; ``fhir_user`` is a reference of one of the five user types or None (the kind
-    ``none``); ``expires_at`` and ``issued_at`` are seconds since the epoch; ``confirmation`` is the claim ``cnf``
-    (RFC 7800); ``actor`` the claim ``act`` (RFC 8693); ``claims`` all that the token says, as verified; ``ceilings`` bound everything
-    that its scopes open. ``anonymous`` is the principal of a request without a token.
+    ``none``); ``expires_at`` and ``issued_at`` are seconds since the epoch; ``confirmation`` is the claim ``cnf`` (RFC 7800);
+    ``actors`` are those of ``act`` (RFC 8693), who acts now first, then those before; ``may_act`` is who may act for the subject,
+    where the token says it; ``claims`` all that the token says, as verified; ``ceilings`` bound everything that its scopes open.
+    ``anonymous`` is the principal of a request without a token.
     """
 
     issuer: str
@@ -48,7 +67,8 @@ class Principal:
     issued_at: float | None = None
     token_id: str | None = None
     confirmation: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
-    actor: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    actors: tuple[Actor, ...] = ()
+    may_act: Actor | None = None
     claims: Mapping[str, Any] = field(default_factory=lambda: _EMPTY, repr=False)
     ceilings: tuple[Ceiling, ...] = ()
     anonymous: bool = False

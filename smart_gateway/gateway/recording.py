@@ -46,7 +46,8 @@ def record(exchange: Exchange, started: float) -> None:
             client_id=who.client_id,
             fhir_user=str(who.fhir_user) if who.fhir_user is not None else None,
             patient=who.patient,
-            actor=_actor(who),
+            actor=who.actors[0].name if who.actors else None,
+            prior_actors=tuple([actor.name or "unknown" for actor in who.actors[1:]]),
         )
     )
 
@@ -125,8 +126,3 @@ def _asked(entry: BatchEntry) -> tuple[str | None, str | None]:
 
 def _status(decision: Permit | Deny | RequestError) -> int | None:
     return None if isinstance(decision, Permit) else decision.status
-
-
-def _actor(who: Principal) -> str | None:
-    actor = who.actor.get("sub")
-    return actor if isinstance(actor, str) else None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
 from smart_gateway.boundary.model import NOTHING, Boundary, Region, everything
 from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.policy.delegation import actor_ceilings
 from smart_gateway.policy.granting import Grant, Standing, grant
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import ClientRule, Policy, UserBound, UserRule
 from smart_gateway.policy.wording import describe
-from smart_gateway.principal import Principal
+from smart_gateway.principal import Ceiling, Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
 
@@ -36,6 +37,7 @@ class Access:
         "_readable",
         "_remembered",
         "_unlimited",
+        "ceilings",
         "client",
         "matcher",
         "policy",
@@ -52,6 +54,7 @@ class Access:
         system = self.client is not None and self.client.system_role
         self.standing = Standing(principal, policy, policy.users.get(principal.user_kind, UserRule()), system)
         self.scopes = self._effective_scopes()
+        self.ceilings = tuple(self._ceilings())
         self._grants: dict[tuple[str, Permission], tuple[Boundary, tuple[Ground, ...]]] = {}
         self._readable: dict[str, Boundary] = {}
         self._unlimited: dict[Permission, bool] = {}
@@ -67,7 +70,7 @@ class Access:
         scopes = [scope for scope in self.scopes if scope.context is context and scope.type in (type, "*")]
         if not scopes or self.principal.anonymous:
             return NOTHING
-        return _union(grant(scope, type, permission, self.standing) for scope in scopes).intersect(self._limit(type, permission))
+        return _union(grant(scope, type, permission, self.standing) for scope in scopes).intersect(self._limit(context, type, permission))
 
     def grounds(self, type: str, permission: Permission) -> tuple[Ground, ...]:
         """Every scope and rule that was looked at for this boundary."""
@@ -109,7 +112,7 @@ class Access:
     def with_scope(self, scope: ResourceScope, type: str, permission: Permission) -> Boundary:
         """What the boundary would be by ``scope`` alone: for hints only, never for a decision."""
         given = grant(scope, type, permission, self.standing).boundary
-        return given.intersect(self._limit(type, permission))
+        return given.intersect(self._limit(scope.context, type, permission))
 
     def _effective_scopes(self) -> tuple[ResourceScope, ...]:
         if self.client is None:
@@ -129,11 +132,12 @@ class Access:
             return self._public(type, permission)
         if self.client is None:
             return NOTHING, (Ground("client", self.principal.client_id or "", "denies", "the policy names neither this client nor '*'"),)
-        grants = [grant(scope, type, permission, self.standing) for scope in self.scopes]
-        boundary = _union(grants)
-        limit = self._limit(type, permission)
-        limited = boundary.intersect(limit)
-        return limited, (*self._client_grounds(limit), *(given.ground for given in grants), *self._malformed())
+        given = [(scope.context, grant(scope, type, permission, self.standing)) for scope in self.scopes]
+        limits = {context: self._limit(context, type, permission) for context in dict.fromkeys(context for context, _ in given)}
+        limited = Boundary.union_of(
+            _union(one for context, one in given if context is limited).intersect(limit) for limited, limit in limits.items()
+        )
+        return limited, (*self._client_grounds(limits), *(one.ground for _, one in given), *self._malformed())
 
     def _public(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
         """Public interactions count as bounded (semantics 11): the whole type, never EVERYTHING."""
@@ -143,31 +147,35 @@ class Access:
                 return Boundary.of([region]), (Ground("public", f"{rule.interaction} {type}", "grants", "needs no token"),)
         return NOTHING, ()
 
-    def _limit(self, type: str, permission: Permission) -> Boundary:
-        """What client and ceilings leave, whatever the scopes say."""
+    def _limit(self, context: Context, type: str, permission: Permission) -> Boundary:
+        """What client and ceilings leave to scopes of ``context``, whatever they say."""
         if self.client is None:
             return NOTHING
         boundary = everything()
-        for _, scopes in self._limits():
-            boundary = boundary.intersect(_union(grant(s, type, permission, self.standing.for_limits()) for s in scopes))
+        for ceiling in self.ceilings:
+            boundary = boundary.intersect(_union(grant(s, type, permission, self.standing.for_limits()) for s in _within(ceiling, context)))
         return boundary
 
-    def _limits(self) -> Iterator[tuple[str, tuple[ResourceScope, ...]]]:
+    def _ceilings(self) -> Iterator[Ceiling]:
         """Every list of scopes beyond which nothing is open, and whose it is."""
-        if self.client is not None and self.client.limit is not None:
-            yield "this client", self.client.limit
-        for ceiling in self.principal.ceilings:
-            yield ceiling.source, ceiling.scopes
+        client, name = self.client, self.principal.client_id
+        if client is not None and client.limit is not None:
+            yield Ceiling("this client", client.limit)
+        if client is not None and client.intersect_registered:
+            yield Ceiling("this client's registration", client.registered_scopes or (), by_context=True)
+        if name is not None and name in self.policy.certifications:
+            yield Ceiling("this client's certification", self.policy.certifications[name].scopes, by_context=True)
+        yield from actor_ceilings(self.principal, self.policy)
+        yield from self.principal.ceilings
 
-    def _client_grounds(self, limit: Boundary) -> tuple[Ground, ...]:
+    def _client_grounds(self, limits: Mapping[Context, Boundary]) -> tuple[Ground, ...]:
         name = self.principal.client_id or ""
         grounds: tuple[Ground, ...] = ()
         if self.client is not None and self.client.pin is not None:
             grounds += (Ground("client", name, "limits", "the policy pins this client's scopes: those of the token do not count"),)
-        if not limit.is_everything:
-            whose = " and ".join(dict.fromkeys(source for source, _ in self._limits()))
-            grounds += (Ground("client", name, "limits", f"the policy limits {whose} to: {describe(limit)}"),)
-        return grounds
+        whose = " and ".join(dict.fromkeys(ceiling.source for ceiling in self.ceilings))
+        bounds = dict.fromkeys(describe(limit) for limit in limits.values() if not limit.is_everything)
+        return grounds + tuple(Ground("client", name, "limits", f"the policy limits {whose} to: {bound}") for bound in bounds)
 
     def _malformed(self) -> tuple[Ground, ...]:
         return tuple(Ground("scope", s.text, "ignored", s.reason) for s in self.principal.scopes.malformed)
@@ -175,12 +183,12 @@ class Access:
     def _is_unlimited(self, permission: Permission) -> bool:
         if self.principal.anonymous or self.client is None:
             return False
-        if not any(self._opens_all(scope, permission) for scope in self.scopes):
-            return False
-        return all(_leaves_all(scopes, permission) for _, scopes in self._limits())
+        return any(self._opens_all(scope, permission) for scope in self.scopes)
 
     def _opens_all(self, scope: ResourceScope, permission: Permission) -> bool:
         if not _names_all(scope, permission):
+            return False
+        if not all(_leaves_all(_within(ceiling, scope.context), permission) for ceiling in self.ceilings):
             return False
         if scope.context is Context.SYSTEM:
             return self.standing.system
@@ -191,16 +199,25 @@ def _names_all(scope: ResourceScope, permission: Permission) -> bool:
     return scope.type == "*" and not scope.params and permission in scope.permissions
 
 
+def _within(ceiling: Ceiling, context: Context) -> tuple[ResourceScope, ...]:
+    """The scopes of a ceiling that count for scopes of ``context``."""
+    return tuple(scope for scope in ceiling.scopes if scope.context is context) if ceiling.by_context else ceiling.scopes
+
+
 def _leaves_all(limit: Iterable[ResourceScope], permission: Permission) -> bool:
     return any(_names_all(scope, permission) and scope.context is not Context.PATIENT for scope in limit)
 
 
 def _client_rule(principal: Principal, policy: Policy) -> ClientRule | None:
-    """The client's section, or that of ``"*"``; None where the client is refused. Spec: semantics 3."""
+    """The client's section, or that of ``"*"``; None where the client is refused. Spec: semantics 3.
+
+    A name that belongs to other issuers is nobody's: not even one of those who are not named.
+    """
     if policy.clients is None:
         return _ANY_CLIENT
     named = policy.clients.get(principal.client_id) if principal.client_id is not None else None
-    return named if named is not None else policy.clients.get("*")
+    rule = named if named is not None else policy.clients.get("*")
+    return rule if rule is not None and (rule.issuers is None or principal.issuer in rule.issuers) else None
 
 
 def _union(grants: Iterable[Grant]) -> Boundary:

@@ -9,6 +9,7 @@ from smart_gateway.errors import RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.across import plan_search_across
+from smart_gateway.policy.admission import refuse_party
 from smart_gateway.policy.batch import plan_batch
 from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.conditional import is_conditional, plan_conditional
@@ -41,7 +42,6 @@ from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import ResourceScope
 
-_NO_CLIENT = Denial("client-not-allowed", "The policy of this gateway does not know the client of this token.")
 _NO_SCOPE = Denial("insufficient-scope", "The token grants no permission on any type.")
 _SEARCHES = frozenset({Interaction.SEARCH_SYSTEM, Interaction.SEARCH_COMPARTMENT})
 _ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
@@ -63,8 +63,9 @@ def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
 def _judge_types(request: FhirRequest, access: Access) -> Deny | None:
     if request.interaction in DISCOVERY:
         return None
-    if access.client is None and not access.principal.anonymous:
-        return Deny(403, (_NO_CLIENT,))
+    refused = refuse_party(access)
+    if refused is not None:
+        return refused
     if request.interaction is Interaction.BATCH:
         return None if any(_holds(access, permission) for permission in Permission) else Deny(403, (_NO_SCOPE,))
     if request.interaction is Interaction.OPERATION:

@@ -70,17 +70,37 @@ DEFAULT_USERS: Mapping[str, UserRule] = {
 class ClientRule:
     """One client's section. None means: not said. An empty tuple means: none at all (semantics 0.7).
 
-    ``networks`` are those that it may come from; ``max_token_age`` is in seconds since the token's ``iat``; ``sender_constraint`` names
-    the possessions (``dpop``, ``mtls``) of which one must have been shown.
+    ``intersect_registered``: scopes of the token count only within ``registered_scopes`` of the same context. ``issuers`` are those whose
+    tokens may name this client. ``networks`` are those that it may come from; ``max_token_age`` is in seconds since the token's ``iat``;
+    ``sender_constraint`` names the possessions (``dpop``, ``mtls``) of which one must have been shown.
     """
 
     registered_scopes: tuple[ResourceScope, ...] | None = None
     pin: tuple[ResourceScope, ...] | None = None
     limit: tuple[ResourceScope, ...] | None = None
     system_role: bool = False
+    intersect_registered: bool = False
+    issuers: frozenset[str] | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     max_token_age: float | None = None
     sender_constraint: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorRule:
+    """What one actor may do at most for whoever it acts for; ``limit`` None: as much as they."""
+
+    limit: tuple[ResourceScope, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """What a certified statement says of a client: never more than ``scopes``, from ``since`` and before ``until``, in seconds since the
+    epoch."""
+
+    scopes: tuple[ResourceScope, ...]
+    since: float
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +137,16 @@ class Capabilities:
 class Policy:
     """Everything that ``authorize`` knows besides the request and the principal. Defaults are those of docs/settings.md.
 
-    ``clients`` None: no section, every client's scopes decide alone. ``"*"`` in it: clients not named.
+    ``clients`` None: no section, every client's scopes decide alone. ``"*"`` in it: clients not named. ``actors`` is the same for those
+    who act for a subject, by their ``sub`` or ``client_id``. ``certifications`` are of clients; with ``certified_only`` no other comes.
     """
 
     vocabulary: Vocabulary
     bases: Bases
     clients: Mapping[str, ClientRule] | None = None
+    actors: Mapping[str, ActorRule] | None = None
+    certifications: Mapping[str, Certification] = field(default_factory=dict)
+    certified_only: bool = False
     users: Mapping[str, UserRule] = field(default_factory=lambda: DEFAULT_USERS)
     shared_types: frozenset[str] = DEFAULT_SHARED_TYPES
     compartment_additions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

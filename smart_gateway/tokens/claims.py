@@ -10,6 +10,7 @@ from smart_gateway.fhir.references import Bases, Reference, is_id, parse_referen
 from smart_gateway.principal import Principal
 from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.tokens.authorization_details import LaunchGrant, detailed_grant
+from smart_gateway.tokens.delegation import read_actors, read_may_act
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 
 _USER_TYPES = frozenset({"Patient", "Practitioner", "PractitionerRole", "RelatedPerson", "Person"})
@@ -37,7 +38,8 @@ def read_principal(claims: Mapping[str, Any], config: IssuerConfig, bases: Bases
         issued_at=_number(claims.get("iat")),
         token_id=_text(claims.get("jti")),
         confirmation=_object(claims.get("cnf")),
-        actor=_object(claims.get("act")),
+        actors=read_actors(claims, config.issuer),
+        may_act=read_may_act(claims, config.issuer),
         claims=MappingProxyType(dict(claims)),
     )
 

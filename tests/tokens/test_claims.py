@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smart_gateway.fhir.references import Bases, Reference
-from smart_gateway.principal import Principal
+from smart_gateway.principal import Actor, Principal
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.tokens.claims import find_claim, read_principal
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
@@ -35,7 +35,7 @@ def test_the_usual_claims() -> None:
     assert scopes_of(who) == ["patient/Observation.rs"]
     assert who.scopes.has("openid")
     assert [dict(item) for item in who.fhir_context] == [{"reference": "ImagingStudy/1"}]
-    assert dict(who.actor) == {"sub": "proxy"}
+    assert who.actors == (Actor("proxy"),)
     assert dict(who.confirmation) == {}
     assert not who.anonymous
 
