@@ -102,10 +102,10 @@ def judge_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Map
         found = read_searchset(base_rewriter(access.policy.bases).whole(raw))
         entries = identify(found, _searched(rule, access), access.policy.vocabulary.types)
         dependence = Dependence(known)
-        kept = _settle(entries, rule, access, dependence)
+        kept = connected(entries, _settle(entries, rule, access, dependence), rule, access)
     except ValueError:
         raise unreadable() from None
-    return Pending(dependence.missing) if dependence.missing else JudgedSearchset(found, entries, connected(entries, kept))
+    return Pending(dependence.missing) if dependence.missing else JudgedSearchset(found, entries, kept)
 
 
 def _searched(rule: CheckSearchset, access: Access) -> frozenset[str]:

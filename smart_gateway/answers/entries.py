@@ -11,8 +11,10 @@ import msgspec
 
 from smart_gateway.answers.issues import judged_outcome
 from smart_gateway.fhir.bundles import FoundEntry, Searchset
+from smart_gateway.fhir.elements import top_members
 from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import is_id
+from smart_gateway.fhir.vocabulary import SearchParameter
 from smart_gateway.policy.plan import CheckSearchset
 
 _TOTAL = re.compile(rb"\d{1,15}")
@@ -48,6 +50,11 @@ class IdentifiedEntry(msgspec.Struct, gc=False):
     def is_outcome(self) -> bool:
         """Whether it is the upstream's own remark on the search, by its type whatever its mode."""
         return self.type == "OperationOutcome"
+
+    def read(self, parameter: SearchParameter) -> dict[str, Any]:
+        """What ``parameter`` looks at in the resource. Raises JsonError."""
+        members = self.found.resource
+        return {"resourceType": self.type, **{name: value_of(members[name]) for name in top_members(parameter) if name in members}}
 
 
 class _Search(msgspec.Struct, gc=False, omit_defaults=True):

@@ -54,6 +54,7 @@ class _Single(msgspec.Struct, array_like=True, tag="page"):
     drop_elements: tuple[str, ...]
     types: tuple[str, ...]
     fingerprint: str
+    includes: tuple[tuple[str, str], ...] = ()
 
 
 class _Part(msgspec.Struct, array_like=True):
@@ -65,6 +66,7 @@ class _Part(msgspec.Struct, array_like=True):
     drop_elements: tuple[str, ...]
     unless: tuple[tuple[str, tuple[str, ...]], ...]
     skip: int
+    includes: tuple[tuple[str, str], ...] = ()
 
 
 class _Several(msgspec.Struct, array_like=True, tag="union"):
@@ -129,7 +131,7 @@ class LinkSealer:
             return _Single(target, self.place, rule.id, True, False, (), (), "")
         exact = rule.exact and rule.boundary is not None
         bound = fingerprint(rule.boundary) if exact and rule.boundary is not None else ""
-        return _Single(target, self.place, None, False, exact, rule.drop_elements, tuple(sorted(rule.types)), bound)
+        return _Single(target, self.place, None, False, exact, rule.drop_elements, tuple(sorted(rule.types)), bound, rule.includes)
 
     def _page(self, payload: _Single | _Several, type: str | None) -> str | None:
         """The link; None where it would be longer than a request may be."""
@@ -172,7 +174,8 @@ def open_page(token: str, type: str | None, access: Access, sealer: Sealer, now:
     upstream = parse_target(held.target, type, held.place)
     if upstream is None:
         raise _nowhere()
-    return Page(upstream, type, held.id, held.history, held.exact, held.drop_elements, frozenset(held.types), held.fingerprint)
+    types = frozenset(held.types)
+    return Page(upstream, type, held.id, held.history, held.exact, held.drop_elements, types, held.fingerprint, held.includes)
 
 
 def _part(branch: Branch) -> _Part:
@@ -180,7 +183,7 @@ def _part(branch: Branch) -> _Part:
     form = upstream.form is not None
     target = replace(upstream, query=upstream.form, form=None).target if upstream.form is not None else upstream.target
     unless = tuple((filter.parameter, filter.values) for filter in branch.unless)
-    return _Part(form, target, rule.type or "", rule.drop_elements, unless, branch.skip)
+    return _Part(form, target, rule.type or "", rule.drop_elements, unless, branch.skip, rule.includes)
 
 
 def _page_branch(part: _Part) -> PageBranch:
@@ -191,7 +194,7 @@ def _page_branch(part: _Part) -> PageBranch:
     if part.post:
         upstream = UpstreamRequest("POST", (*upstream.path, "_search"), form=upstream.query)
     unless = tuple(Filter(parameter, None, values) for parameter, values in part.unless)
-    return PageBranch(upstream, part.type, part.drop_elements, unless, part.skip)
+    return PageBranch(upstream, part.type, part.drop_elements, unless, part.skip, part.includes)
 
 
 def _pack(payload: bytes) -> bytes:

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from smart_gateway.answers.confine import JudgedSearchset, unreadable
 from smart_gateway.answers.entries import IdentifiedEntry, MadeEntry, made_entries, rebuild_union
 from smart_gateway.boundary.dates import start_of
 from smart_gateway.boundary.filters import Predicate, compile_filter
-from smart_gateway.fhir.elements import elements, top_members
-from smart_gateway.fhir.members import value_of
+from smart_gateway.fhir.elements import elements
 from smart_gateway.fhir.vocabulary import SearchParameter
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import Branch, CheckUnion, SortKey, UpstreamRequest
@@ -107,7 +105,7 @@ class Merging:
             [
                 _Item(entry, place, _key(entry, self._rule.sort, self._access))
                 for place, entry in enumerate(matches)
-                if place >= branch.skip and id(entry) in kept and not any(finds(_read(entry, by)) for finds, by in others)
+                if place >= branch.skip and id(entry) in kept and not any(finds(entry.read(by)) for finds, by in others)
             ]
         )
 
@@ -143,12 +141,6 @@ def _selectors(branch: Branch, access: Access) -> list[_Selector]:
     return [(compile_filter(p, None, filter.values, access.policy.bases), p) for p, filter in known if p is not None]
 
 
-def _read(entry: IdentifiedEntry, parameter: SearchParameter) -> dict[str, Any]:
-    """What ``parameter`` looks at in a resource. Raises JsonError."""
-    members = entry.found.resource
-    return {"resourceType": entry.type, **{name: value_of(members[name]) for name in top_members(parameter) if name in members}}
-
-
 def _key(entry: IdentifiedEntry, sort: tuple[SortKey, ...], access: Access) -> _Key:
     """What orders a match: the earliest of its dates, backwards the latest; without a date it comes last. Raises JsonError."""
     return tuple([_one_key(entry, key, access) for key in sort])
@@ -158,7 +150,7 @@ def _one_key(entry: IdentifiedEntry, key: SortKey, access: Access) -> tuple[int,
     parameter = access.policy.vocabulary.parameter(entry.type or "", key.code)
     if parameter is None:
         return 1, 0
-    found = elements(_read(entry, parameter), parameter.paths)
+    found = elements(entry.read(parameter), parameter.paths)
     starts = [start for start in map(start_of, found) if start is not None]
     if not starts:
         return 1, 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from smart_gateway.boundary.model import Region
 from smart_gateway.fhir.vocabulary import ParameterKind
 from smart_gateway.policy.chains import targets
 from smart_gateway.policy.verdicts import Drop, Keep, Search, Verdict, malformed_parameter
 from smart_gateway.request.model import QueryParameter
 
+INCLUDES = frozenset({"_include", "_revinclude"})
 _MODIFIERS = frozenset({None, "iterate", "recurse"})  # recurse: as STU3 called it, and servers take it still
 
 
@@ -26,11 +28,30 @@ def included_types(search: Search) -> frozenset[str] | None:
     """The types that the includes of ``search`` bring along, as far as the token may see them; None: any."""
     included: frozenset[str] = frozenset()
     for parameter in search.request.parameters:
-        if parameter.name in {"_include", "_revinclude"}:
+        if parameter.name in INCLUDES:
             if parameter.value == "*" or ":*" in parameter.value:
                 return None
             included |= _wanted(parameter, search, *_parts(parameter, search)) & _readable(search)
     return included
+
+
+def tells_of_others(search: Search) -> bool:
+    """Whether an include may bring what is removed again and no match names: what refers to a match, or comes by way of another include.
+
+    That something was removed would then tell that somebody's resource refers to one of ours.
+    """
+    reaching = [p for p in search.request.parameters if p.name == "_revinclude" or (p.name == "_include" and p.modifier is not None)]
+    return any(not _is_open(type, search) for parameter in reaching for type in _brought(parameter, search))
+
+
+def _brought(parameter: QueryParameter, search: Search) -> frozenset[str]:
+    return search.vocabulary.types if parameter.value == "*" else _wanted(parameter, search, *_parts(parameter, search))
+
+
+def _is_open(type: str, search: Search) -> bool:
+    """Whether nothing of ``type`` is ever removed."""
+    readable = search.access.readable(type)
+    return readable.is_everything or Region() in readable.regions
 
 
 def _readable(search: Search) -> frozenset[str]:

@@ -16,7 +16,7 @@ from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.chains import judge_chain, judge_has
 from smart_gateway.policy.controls import CONTROLS, wants_count
 from smart_gateway.policy.elements import elements
-from smart_gateway.policy.includes import judge_include
+from smart_gateway.policy.includes import INCLUDES, judge_include, tells_of_others
 from smart_gateway.policy.localising import local_value
 from smart_gateway.policy.modifiers import VALUE_SET, is_known, reaches_outside
 from smart_gateway.policy.owners import Owners
@@ -26,7 +26,8 @@ from smart_gateway.request.model import FhirRequest, QueryParameter
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on all parameters. ``pairs`` go upstream; ``foreign`` is set where nobody but others was asked for."""
+    """The verdict on all parameters. ``pairs`` go upstream; ``foreign`` is set where nobody but others was asked for. ``exact``: the
+    number of matches may be told."""
 
     pairs: tuple[tuple[str, str], ...]
     denials: tuple[Denial, ...]
@@ -34,7 +35,13 @@ class Judgement:
     notes: tuple[str, ...]
     foreign: Foreign | None
     count_only: bool
+    exact: bool
     added_elements: tuple[str, ...]
+
+    @property
+    def includes(self) -> tuple[tuple[str, str], ...]:
+        """Those of ``pairs`` that bring along what did not match."""
+        return tuple([(key, value) for key, value in self.pairs if key.partition(":")[0] in INCLUDES])
 
 
 def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owners, *, exact: bool) -> Judgement:
@@ -44,13 +51,15 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
     others = [v for v in verdicts if not isinstance(v, Keep)]
     refused = [v for v in others if isinstance(v, Refuse)]
     chosen = elements(search)
+    count_only = any(wants_count(p) for p in request.parameters)
     return Judgement(
         pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *chosen.pairs),
         denials=tuple(dict.fromkeys(v.denial for v in refused)),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
         notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
         foreign=next((v for v in others if isinstance(v, Foreign)), None),
-        count_only=any(wants_count(p) for p in request.parameters),
+        count_only=count_only,
+        exact=exact and (count_only or not tells_of_others(search)),
         added_elements=chosen.added,
     )
 

@@ -25,6 +25,7 @@ class Page:
     drop_elements: tuple[str, ...] = ()
     types: frozenset[str] = frozenset()
     fingerprint: str = ""
+    includes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class PageBranch:
     drop_elements: tuple[str, ...] = ()
     unless: tuple[Filter, ...] = ()
     skip: int = 0
+    includes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,13 @@ def plan_opened(page: Page | UnionPage, access: Access) -> Plan:
         raise _nothing_left()
     # What a query can return says nothing of a boundary that it was not narrowed to.
     exact = page.exact and boundary is not None and fingerprint(boundary) == page.fingerprint
-    return Plan(CheckSearchset(page.type, boundary, exact, drop_elements=page.drop_elements, types=page.types), page.upstream)
+    rule = CheckSearchset(page.type, boundary, exact, drop_elements=page.drop_elements, includes=page.includes, types=page.types)
+    return Plan(rule, page.upstream)
 
 
 def _branch(part: PageBranch, access: Access) -> Branch:
-    rule = CheckSearchset(part.type, access.boundary(part.type, Permission.SEARCH), exact=False, drop_elements=part.drop_elements)
+    boundary = access.boundary(part.type, Permission.SEARCH)
+    rule = CheckSearchset(part.type, boundary, exact=False, drop_elements=part.drop_elements, includes=part.includes)
     return Branch(part.upstream, rule, part.unless, part.skip)
 
 

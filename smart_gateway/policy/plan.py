@@ -100,7 +100,8 @@ class CheckSearchset:
     over several types has neither ``type`` nor ``boundary``: resources of ``types`` are its matches, each judged by ``s`` on its own
     type. ``exact`` says
     whether the narrowed query can return nothing outside, so that ``total`` may stay. ``count_only``: ``_summary=count``.
-    ``drop_elements``: elements that were added to ``_elements`` for the check and go on the way back.
+    ``drop_elements``: elements that were added to ``_elements`` for the check and go on the way back. ``includes``: the ``_include``
+    and ``_revinclude`` that were sent, as names and values: what came along must have come by them.
     """
 
     type: str | None
@@ -108,6 +109,7 @@ class CheckSearchset:
     exact: bool
     count_only: bool = False
     drop_elements: tuple[str, ...] = ()
+    includes: tuple[tuple[str, str], ...] = ()
     types: frozenset[str] = frozenset()
 
     @property

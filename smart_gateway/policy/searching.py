@@ -98,7 +98,7 @@ def _searches(request: FhirRequest, access: Access, locations: tuple[_Location, 
         return Deny(403, judgement.denials, judgement.missing, access.grounds(request.type, Permission.SEARCH))
     if judgement.foreign is not None:
         return judgement.foreign
-    rule = CheckSearchset(request.type, bound.boundary, bound.exact, judgement.count_only, judgement.added_elements)
+    rule = CheckSearchset(request.type, bound.boundary, judgement.exact, judgement.count_only, judgement.added_elements, judgement.includes)
     branches = tuple(
         [_branch(request, rule, judgement.pairs, location, narrowing) for location, narrowing in _places(request, access, bound, locations)]
     )

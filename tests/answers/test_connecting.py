@@ -52,13 +52,63 @@ async def test_the_patient_of_all_keeps_nobody() -> None:
     assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["a", "123", "e"]
 
 
-async def test_what_refers_to_a_match_stays_and_what_came_by_way_of_others_goes() -> None:
-    encounter = {"resourceType": "Encounter", "id": "e", "subject": {"reference": "Patient/123"}}
-    reverse = observation("member", encounter={"reference": "Encounter/e"}, hasMember=[{"reference": "Observation/a"}])
-    bundle = searchset(observation("a"), observation("b", status="draft"))
-    bundle["entry"] += [include(encounter), include(reverse)]
+async def left(entries: list[Any], target: str, scope: str = SCOPE) -> Any:
+    """The answer to a search that finds the first of ``entries`` and includes the others."""
+    bundle = searchset(entries[0])
+    bundle["entry"] += [include(resource) for resource in entries[1:]]
+    answer = (await Front(DisobedientUpstream(Reply(200, bundle)), scope).get(target)).json()
+    return [entry["resource"]["id"] for entry in answer["entry"]]
 
-    answer = await Front(DisobedientUpstream(Reply(200, bundle)), SCOPE).get(
-        "/Observation?_revinclude=Observation:has-member&_include:iterate=Observation:encounter"
-    )
-    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["a", "member"]
+
+PATIENT = {"reference": "Patient/123"}
+ENCOUNTER = {"resourceType": "Encounter", "id": "e", "subject": PATIENT}
+MEMBER = observation("member", encounter={"reference": "Encounter/e"}, hasMember=[{"reference": "Observation/a"}])
+REVERSE = "/Observation?_revinclude=Observation:has-member&_include:iterate=Observation:encounter"
+THEIRS = observation("theirs", "999", hasMember=[{"reference": "Observation/a"}], encounter={"reference": "Encounter/e"})
+
+
+async def test_what_came_by_way_of_what_stays_stays() -> None:
+    bundle = searchset(observation("a"), observation("b", status="draft"))
+    bundle["entry"] += [include(ENCOUNTER), include(MEMBER)]
+    answer = await Front(DisobedientUpstream(Reply(200, bundle)), SCOPE).get(REVERSE)
+    assert [entry["resource"]["id"] for entry in answer.json()["entry"]] == ["a", "e", "member"]
+
+
+async def test_what_came_by_way_of_somebody_elses_goes() -> None:
+    """It would tell that somebody's resource refers to both."""
+    assert await left([observation("a"), ENCOUNTER, THEIRS], REVERSE, "patient/*.rs") == ["a"]
+    assert await left([observation("a"), ENCOUNTER, MEMBER, THEIRS], REVERSE, "patient/*.rs") == ["a", "e", "member"]
+
+
+async def test_a_patient_whom_all_name_leads_nowhere_but_where_was_asked() -> None:
+    patient = {"resourceType": "Patient", "id": "123"}
+    ours = observation("ours")
+    theirs = observation("theirs", "999", focus=[PATIENT], derivedFrom=[{"reference": "Observation/ours"}])
+    target = "/Patient?_revinclude=Observation:focus&_include:iterate=Observation:derived-from"
+    assert await left([patient, theirs, ours], target, "patient/*.rs") == ["123"]
+    assert await left([patient, theirs, ours], f"{target}&_revinclude=Observation:patient", "patient/*.rs") == ["123", "ours"]
+
+
+async def test_a_canonical_leads_to_its_resource() -> None:
+    response = {"resourceType": "QuestionnaireResponse", "id": "r", "subject": PATIENT, "questionnaire": "http://x.example/q|1"}
+    questionnaire = {"resourceType": "Questionnaire", "id": "q", "url": "http://x.example/q"}
+    target = "/QuestionnaireResponse?_include=QuestionnaireResponse:questionnaire&_revinclude:iterate=Observation:focus"
+    assert await left([response, questionnaire, THEIRS], target, "patient/*.rs") == ["r", "q"]
+
+
+@pytest.mark.parametrize("entries", [[], [THEIRS]], ids=["nothing goes", "something goes"])
+@pytest.mark.parametrize(
+    ("includes", "told"),
+    [
+        ("_revinclude=Observation:has-member", False),
+        ("_include:iterate=Observation:has-member", False),
+        ("_revinclude=*", False),
+        ("_revinclude=Observation:has-member&_summary=count", True),
+        ("_revinclude:iterate=PractitionerRole:practitioner", True),  # of these nothing ever goes
+    ],
+)
+async def test_a_total_does_not_tell_whether_others_refer_to_ours(entries: list[Any], includes: str, told: bool) -> None:
+    bundle = searchset(observation("a"))
+    bundle["entry"] += [include(resource) for resource in entries] if not told else []
+    answer = await Front(DisobedientUpstream(Reply(200, bundle)), "patient/*.rs").get(f"/Observation?{includes}")
+    assert ("total" in answer.json()) is told

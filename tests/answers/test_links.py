@@ -13,6 +13,7 @@ from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.pages import Page, PageBranch, UnionPage
+from smart_gateway.policy.paging import plan_opened
 from smart_gateway.policy.plan import (
     Branch,
     CheckHistory,
@@ -48,6 +49,18 @@ def test_round_trip(lab: Access) -> None:
     assert open_page(token, "Observation", lab, SEALER, NOW + 5) == Page(
         UpstreamRequest("GET", (), query), "Observation", drop_elements=("subject",)
     )
+
+
+def test_a_page_knows_the_includes_of_its_search(lab: Access) -> None:
+    rule = CheckSearchset("Observation", NOTHING, False, includes=(("_revinclude", "Provenance:target"),))
+    sealer = link_sealer(SEARCH, PLACE, lab, SEALER, NOW, lambda size: b"\x01" * size)
+    link = sealer.links((("next", f"{UPSTREAM}?_getpages=a"),), rule)[1]["url"]
+    page = open_page(link.partition("=")[2], "Observation", lab, SEALER, NOW)
+    assert isinstance(page, Page)
+    assert page.includes == rule.includes
+    opened = plan_opened(page, lab).answer
+    assert isinstance(opened, CheckSearchset)
+    assert opened.includes == rule.includes
 
 
 @pytest.mark.parametrize(
@@ -193,7 +206,8 @@ def test_links_hold_the_first_of_each_relation(lab: Access) -> None:
     assert [link["relation"] for link in sealer.links(found, CheckSearchset("Observation", NOTHING, True))] == ["self", "previous"]
 
 
-BOUND = CheckSearchset("Observation", NOTHING, False, drop_elements=("subject",))
+INCLUDES = (("_include:iterate", "Observation:subject:Patient"), ("_revinclude", "*"))
+BOUND = CheckSearchset("Observation", NOTHING, False, drop_elements=("subject",), includes=INCLUDES)
 
 
 def union_link(found: Access, *branches: Branch, longest: int = 8192) -> list[dict[str, str]]:
@@ -221,7 +235,7 @@ def test_a_union_goes_round(lab: Access, upstream: UpstreamRequest, copies: int)
     assert [link["relation"] for link in links] == ["self", "next"]
     assert len(links[1]["url"]) < 2000
     opened = open_page(links[1]["url"].partition("=")[2], "Observation", lab, SEALER, NOW)
-    part = PageBranch(upstream, "Observation", ("subject",), unless, 3)
+    part = PageBranch(upstream, "Observation", ("subject",), unless, 3, INCLUDES)
     assert opened == UnionPage((part,) * copies, "Observation", 7, (SortKey("date", True), SortKey("_lastUpdated")))
 
 
