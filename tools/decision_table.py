@@ -231,8 +231,8 @@ def _besides(type: str) -> str:
     if type in CARRIERS:
         return "Every resource that it holds must be open too, but for tokens without any bound."
     if type in dependent.MEMBERS:
-        (member,) = dependent.MEMBERS[type]
-        return f"Bound to a record, what its `{member}` names must be open too; at most 50 such resources are fetched for one answer."
+        named = " and ".join(f"`{member}`" for member in sorted(dependent.MEMBERS[type]))
+        return f"Bound to a record, what its {named} names must be open too; at most 50 such resources are fetched for one answer."
     return ""
 
 

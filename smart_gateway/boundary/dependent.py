@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from smart_gateway.boundary.model import Region
+from smart_gateway.boundary.model import Boundary, Region
 from smart_gateway.boundary.verdict import INSIDE, OUTSIDE, Depends, Verdict
 from smart_gateway.fhir.references import Bases, Reference, parse_reference
 from smart_gateway.fhir.strays import STRUCTURES
 
 MEMBERS: Mapping[str, frozenset[str]] = {
-    "Provenance": frozenset({"target"}),
+    "Provenance": frozenset({"target", "entity"}),
     "AuditEvent": frozenset({"entity"}),
     "Binary": frozenset({"securityContext"}),
 }
+# The one of them that makes a resource a member where no compartment's definition does.
+_PLACING = {"Provenance": "target", "Binary": "securityContext"}
 _MOST_REFERENCES = 50
 
 
@@ -29,14 +31,11 @@ def applies(type: str, region: Region) -> bool:
 
 def judge(resource: Mapping[str, Any], type: str, region: Region, member: bool, bases: Bases) -> Verdict:
     """The verdict of a region to which this ``applies`` on a resource of one of these types; ``member``: by the definition."""
-    if type == "AuditEvent" and not member:
-        return OUTSIDE
+    placed = named_by(resource, _PLACING[type], bases) if type in _PLACING else ()
     references = references_of(resource, type, bases)
-    if references is None:
+    if references is None or not (member or placed):
         return OUTSIDE
     foreign = not_owners(references, region)
-    if not references and not member:
-        return OUTSIDE
     if len(foreign) > _MOST_REFERENCES:
         return OUTSIDE
     return Depends(foreign) if foreign else INSIDE
@@ -44,8 +43,14 @@ def judge(resource: Mapping[str, Any], type: str, region: Region, member: bool, 
 
 def references_of(resource: Mapping[str, Any], type: str, bases: Bases) -> tuple[Reference, ...] | None:
     """The resources on which the place of ``resource`` depends; None where one of them is no literal reference of this server."""
-    values = list(_values(resource, type))
-    found = [_literal(value, bases) for value in values]
+    named = [named_by(resource, member, bases) for member in sorted(MEMBERS[type], reverse=True)]
+    literal = tuple(dict.fromkeys(reference for found in named for reference in found or ()))
+    return literal if None not in named else None
+
+
+def named_by(resource: Mapping[str, Any], member: str, bases: Bases) -> tuple[Reference, ...] | None:
+    """Those of them that ``member`` names; None where one is no literal reference of this server."""
+    found = [_literal(value, bases) for value in _values(resource, member)]
     literal = tuple(dict.fromkeys(reference for reference in found if reference is not None))
     return literal if None not in found else None
 
@@ -56,16 +61,22 @@ def not_owners(references: Iterable[Reference], region: Region) -> tuple[Referen
     return tuple(r for r in references if not owners or not all(c.type == r.type and r.id in c.ids for c in owners))
 
 
-def _values(resource: Mapping[str, Any], type: str) -> Iterable[Any]:
+def depended_on(boundary: Boundary, resource: Mapping[str, Any], type: str, bases: Bases) -> Mapping[Reference, bool]:
+    """What must be found inside before ``resource`` may be written in a compartment, and whether it is what places it there; nothing where
+    that would be too many. A Binary is never written there."""
+    references = references_of(resource, type, bases) if type in MEMBERS and type != "Binary" else None
+    placing = (named_by(resource, _PLACING[type], bases) or ()) if type in _PLACING else ()
+    regions = [region for region in boundary.regions if region.compartments]
+    found = {reference: reference in placing for region in regions for reference in not_owners(references or (), region)}
+    return found if len(found) <= _MOST_REFERENCES else {}
+
+
+def _values(resource: Mapping[str, Any], member: str) -> Iterable[Any]:
     """The Reference values that count; what has the wrong shape comes as it is, to be found not literal."""
-    if type == "Provenance":
-        return _items(resource.get("target", []))
-    if type == "Binary":
-        return _items(resource.get("securityContext", []))
-    entities = _items(resource.get("entity", []))
-    return [
-        entity["what"] if isinstance(entity, dict) else entity for entity in entities if not isinstance(entity, dict) or "what" in entity
-    ]
+    items = _items(resource.get(member, []))
+    if member != "entity":
+        return items
+    return [item["what"] if isinstance(item, dict) else item for item in items if not isinstance(item, dict) or "what" in item]
 
 
 def _items(value: Any) -> list[Any]:

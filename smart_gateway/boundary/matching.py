@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from smart_gateway.boundary.objections import Objection, Writing
 from smart_gateway.boundary.verdict import INSIDE, OUTSIDE, Depends, Inside, Outside, Verdict
 from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.elements import top_members
-from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.references import Bases, Reference
 from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import SearchParameter, Vocabulary
 
@@ -53,12 +53,20 @@ class Matcher:
         """``admits`` of one boundary and type, for those who keep it: finding it costs more than asking it."""
         return self._judge(boundary, type)
 
-    def objections_to_write(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> tuple[Objection, ...]:
+    def objections_to_write(
+        self, boundary: Boundary, resource: Mapping[str, Any], type: str, known: Collection[Reference] = ()
+    ) -> tuple[Objection, ...]:
         """Why ``resource`` may not be written by the rule for writes; empty where it may. Sentences name elements, never ids.
+        ``known`` are those of ``depended_on`` that were found inside.
 
         Spec: semantics 6: inside, and every owner that its membership elements name is the caller's.
         """
-        return self._writing.objections(boundary, resource, type)
+        return self._writing.objections(boundary, resource, type, known)
+
+    def depended_on(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> Mapping[Reference, bool]:
+        """The resources that must be inside, so that a Provenance or AuditEvent may be written, and whether they place it in its
+        compartment. Spec: semantics 3."""
+        return dependent.depended_on(boundary, resource, type, self._bases)
 
     def could_hold(self, boundary: Boundary, type: str, id: str) -> bool:
         """False only where the id alone says that ``type/id`` is outside."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from smart_gateway.boundary import dependent
 from smart_gateway.boundary.filters import Predicate
 from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region
 from smart_gateway.fhir.compartments import CompartmentRules
-from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.references import Bases, Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +38,34 @@ class Writing:
         self._filter = filter
         self._members = members
 
-    def objections(self, boundary: Boundary, resource: Mapping[str, Any], type: str) -> tuple[Objection, ...]:
-        """Those of the region that has the fewest; empty where one region has none."""
+    def objections(self, boundary: Boundary, resource: Mapping[str, Any], type: str, known: Collection[Reference]) -> tuple[Objection, ...]:
+        """Those of the region that has the fewest; empty where one region has none. ``known`` were found inside."""
         if boundary.is_everything:
             return ()
         if resource.get("resourceType") != type:
             return (Objection(f"The resource is not of type {type}.", "resourceType"),)
-        found = [self._region(region, resource, type) for region in boundary.regions]
+        found = [self._region(region, resource, type, known) for region in boundary.regions]
         return min(found, key=len, default=(Objection(f"No {type} may be written."),))
 
-    def _region(self, region: Region, resource: Mapping[str, Any], type: str) -> tuple[Objection, ...]:
+    def _region(self, region: Region, resource: Mapping[str, Any], type: str, known: Collection[Reference]) -> tuple[Objection, ...]:
         if region.compartments and type == "Binary":
             return (Objection(f"A Binary is never written in the {region.compartments[0].type} compartment."),)
-        found = [o for compartment in region.compartments for o in self._compartment(compartment, resource, type)]
-        if dependent.applies(type, region):
-            found += self._dependencies(region, resource, type)
+        depending = self._dependencies(region, resource, type, known) if dependent.applies(type, region) else []
+        placed = type == "Provenance" and bool(resource.get("target")) and not depending  # by its targets, which are inside
+        found = [o for compartment in region.compartments for o in self._compartment(compartment, resource, type, placed=placed)]
+        found += depending
         found += [self._unsatisfied(f, type) for f in region.filters if not self._filter(f, type)(resource)]
         return tuple(dict.fromkeys(found))
 
     def _unsatisfied(self, filter: Filter, type: str) -> Objection:
         return Objection(f"The resource does not satisfy {filter.key}.", _single(self._members(filter, type)))
 
-    def _compartment(self, compartment: Compartment, resource: Mapping[str, Any], type: str) -> Iterator[Objection]:
+    def _compartment(self, compartment: Compartment, resource: Mapping[str, Any], type: str, *, placed: bool) -> Iterator[Objection]:
         rules, owner, ids = self._rules, compartment.type, frozenset(compartment.ids)
         if not rules.covers(owner, type):
             yield Objection(f"{type} is in no {owner} compartment.")
             return
-        if not rules.is_member(resource, owner, ids, self._bases):
+        if not placed and not rules.is_member(resource, owner, ids, self._bases):
             yield self._absence(owner, type)
         for name in rules.strays(resource, owner, ids, self._bases):
             yield Objection(f"The element {name} names another {owner}, or one that cannot be told.", name)
@@ -76,13 +77,11 @@ class Writing:
         text = f"The {type} is not in the {owner} compartment that the token is for: it must name it by {by}."
         return Objection(text, _single(self._rules.members_read(owner, type)))
 
-    def _dependencies(self, region: Region, resource: Mapping[str, Any], type: str) -> list[Objection]:
-        """What it refers to must be the compartment's owner: others would have to be fetched, which a write's body check does not."""
-        (name,) = dependent.MEMBERS[type]
-        held = dependent.references_of(resource, type, self._bases)
-        if held is None or dependent.not_owners(held, region):
-            return [Objection(f"The element {name} names a resource that is not shown to be inside.", name)]
-        return []
+    def _dependencies(self, region: Region, resource: Mapping[str, Any], type: str, known: Collection[Reference]) -> list[Objection]:
+        """What it refers to must be the compartment's owner, or be ``known`` to be inside."""
+        found = {name: dependent.named_by(resource, name, self._bases) for name in sorted(dependent.MEMBERS[type])}
+        beyond = [name for name, held in found.items() if held is None or set(dependent.not_owners(held, region)) - set(known)]
+        return [Objection(f"The element {name} names a resource that is not shown to be inside.", name) for name in beyond]
 
 
 def _single(members: frozenset[str]) -> str | None:

@@ -86,17 +86,24 @@ class Links:
         return [self._replaced(inner) for inner in value] if isinstance(value, list) else value
 
     def _with_targets(self, resource: Mapping[str, Any], judged: Mapping[str, Any], check: BodyCheck) -> Mapping[str, Any]:
-        """A Provenance of what the same transaction writes inside is inside: each such target counts as the owner."""
+        """A Provenance of what the same transaction writes inside is inside: each such target or entity counts as the owner."""
         compartments = {region.compartments for region in check.boundary.regions}
-        if len(compartments) != 1 or any(region.filters for region in check.boundary.regions) or not isinstance(judged.get("target"), list):
+        if len(compartments) != 1 or any(region.filters for region in check.boundary.regions):
             return judged
         (owners,) = compartments
         if len(owners) != 1:
             return judged
         inside = Boundary.of([Region(owners)])
         owner = {"reference": f"{owners[0].type}/{owners[0].ids[0]}"}
-        pairs = zip(resource["target"], judged["target"], strict=True)
-        return {**judged, "target": [owner if self._is_written_inside(asked, inside) else kept for asked, kept in pairs]}
+
+        def placed(asked: Any, kept: Any) -> Any:
+            if isinstance(asked, list):
+                return [placed(one, judged) for one, judged in zip(asked, kept, strict=True)]
+            if isinstance(asked, dict) and "what" in asked:
+                return {**kept, "what": placed(asked["what"], kept["what"])}
+            return owner if self._is_written_inside(asked, inside) else kept
+
+        return {**judged, **{name: placed(resource[name], judged[name]) for name in ("target", "entity") if name in judged}}
 
     def _is_written_inside(self, target: Any, inside: Boundary) -> bool:
         text = target.get("reference") if isinstance(target, dict) else None

@@ -115,6 +115,14 @@ ALLERGY_B_BY_A = {"resourceType": "AllergyIntolerance", "id": "x", "patient": re
         (IN_A, provenance(*(ref(f"Observation/{n}") for n in range(50))), depends(*(f"Observation/{n}" for n in range(50)))),
         (IN_A, provenance(*(ref(f"Observation/{n}") for n in range(51))), OUTSIDE),
         (WHOLE_TYPE, provenance(ref("Patient/b")), INSIDE),
+        (IN_A, provenance(ref("Patient/a"), entity=[{"role": "source", "what": ref("Patient/a")}]), INSIDE),
+        (IN_A, provenance(ref("Patient/a"), entity=[{"role": "source", "what": ref("Observation/o")}]), depends("Observation/o")),
+        (IN_A, provenance(ref("Patient/a"), entity=[{"role": "source", "what": ref("Patient/b")}]), depends("Patient/b")),
+        (IN_A, provenance(ref("Patient/a"), entity=[{"role": "source", "what": {"identifier": {"value": "1"}}}]), OUTSIDE),
+        (IN_A, provenance(ref("Patient/a"), entity=[{"role": "source"}]), INSIDE),
+        (IN_A, provenance(ref("Patient/a"), entity="x"), OUTSIDE),
+        (IN_A, {"resourceType": "Provenance", "id": "p", "entity": [{"what": ref("Patient/a")}]}, OUTSIDE),  # an entity places nothing
+        (IN_A, provenance(ref("Patient/a"), *(ref(f"Observation/{n}") for n in range(50)), entity=[{"what": ref("Condition/c")}]), OUTSIDE),
         (Boundary.of([Region((A,), (Filter("_id", None, ("q",)),))]), provenance(ref("Patient/a")), OUTSIDE),
         # AuditEvent
         (IN_A, audit({"what": ref("Patient/a")}), INSIDE),

@@ -159,6 +159,11 @@ def test_a_header_is_named(method: str, headers: dict[str, str], named: str) -> 
             {"resourceType": "Provenance", "target": [{"reference": "Patient/123"}, {"reference": "Observation/o9"}]},
             ["Provenance.target"],
         ),
+        (
+            ALL,
+            {"resourceType": "Provenance", "target": [{"reference": "Patient/123"}], "entity": [{"what": {"reference": "Patient/999"}}]},
+            ["Provenance.entity"],
+        ),
     ],
 )
 def test_a_body_is_refused_by_its_element(scope: str, body: dict[str, Any], named: list[str]) -> None:
