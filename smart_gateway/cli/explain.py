@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
 from smart_gateway.policy.batch import judge_bodies
 from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.conditional import possible_plans
 from smart_gateway.policy.explanation import explain_decision, explain_error
 from smart_gateway.policy.model import Policy, default_additions
 from smart_gateway.policy.patching import foresee_patch
-from smart_gateway.policy.plan import Decision, Deny, PatchCheck, Permit
-from smart_gateway.policy.writing import refuse_body
+from smart_gateway.policy.plan import BodyCheck, Decision, Deny, PatchCheck, Permit, Plan
+from smart_gateway.policy.writing import foresee_body
 from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_resource
 from smart_gateway.request.completing import complete, is_complete
@@ -116,14 +117,23 @@ def _judge_body(decision: Decision, request: FhirRequest, body: bytes | None, ac
     """A body that was given is judged as the gateway would judge it; one that was not counts as to be checked."""
     if request.batch is not None:
         return judge_bodies(decision, request.batch, access, limits)
-    if body is None or not isinstance(decision, Permit) or decision.plan.body is None:
+    if body is None or not isinstance(decision, Permit):
         return decision
-    check = decision.plan.body
-    if isinstance(check, PatchCheck):
-        patch = read_patch(body, request.content_type, limits)
-        return foresee_patch(patch, check, request, access, fetched=decision.plan.stored is not None) or decision
-    resource = read_resource(body, check, request.content_type, limits)
-    return refuse_body(resource, check, access, decision.grounds) or decision
+    refusals = [_refused(body, plan, request, access, limits) for plan in possible_plans(request, decision.plan, access)]
+    sure = refusals[0] if refusals and all(refusals) else None
+    return replace(sure, grounds=sure.grounds or decision.grounds) if sure is not None else decision
+
+
+def _refused(body: bytes, plan: Plan, request: FhirRequest, access: Access, limits: Limits) -> Deny | None:
+    """The refusal of ``body`` by ``plan``. Raises RequestError for what is none that the plan could take."""
+    match plan.body:
+        case None:
+            return None
+        case PatchCheck() as check:
+            patch = read_patch(body, request.content_type, limits)
+            return foresee_patch(patch, check, request, access, fetched=plan.stored is not None)
+        case BodyCheck() as check:
+            return foresee_body(read_resource(body, check, request.content_type, limits), check, access)
 
 
 class _UsageError(SmartGatewayError):

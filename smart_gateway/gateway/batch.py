@@ -146,7 +146,8 @@ class Batching:
         received = await self._inner.collect(upstream, headers, bundle_of(pairs, transaction=rule.transaction))
         self._exchange.findings.upstream_status = received.status
         if received.status != 200:
-            refusal_of(received, self._access.policy)
+            if refusal_of(received, self._access.policy) is not None:  # HAPI's 404: what an entry names by a search is not there
+                raise RequestError("The FHIR server refused the batch.", reason="upstream-refused")
             raise UpstreamError("The FHIR server did not carry out the batch.")
         raw = received.require_json(self._access.policy.vocabulary.release.version)
         asked = [entry.request for entry, _ in pairs if isinstance(entry.request, FhirRequest)]

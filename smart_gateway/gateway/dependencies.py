@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from smart_gateway.answers.confine import Confined, confine_resource
 from smart_gateway.answers.judging import Pending
+from smart_gateway.boundary.model import Boundary, Region
 from smart_gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from smart_gateway.fhir.references import Reference
+from smart_gateway.fhir.strict_json import parse_json
 from smart_gateway.gateway.subrequest import Inner
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import CheckResource, UpstreamRequest
@@ -32,27 +34,49 @@ async def settle(judge: Callable[[Known], T | Pending], access: Access, inner: I
     return verdict
 
 
+async def inside(boundary: Boundary, resource: Mapping[str, Any], type: str, access: Access, inner: Inner) -> Collection[Reference]:
+    """Of what ``resource``, to be written in ``boundary``, depends on: what may be read; and where that is what places it in a compartment,
+    is in one by the rule for writes. Raises UpstreamError when something cannot be asked for."""
+    depended = access.matcher.depended_on(boundary, resource, type)
+    owned = Boundary.of([Region(region.compartments) for region in boundary.regions if region.compartments])
+    asked, found = list(depended), []
+    for start in range(0, len(asked), _AT_ONCE):
+        for reference, body in (await _read(asked[start : start + _AT_ONCE], access, inner)).items():
+            if body is not None and not (
+                depended[reference] and access.matcher.objections_to_write(owned, parse_json(body), reference.type)
+            ):
+                found.append(reference)
+    return found
+
+
 async def _fetch(references: Sequence[Reference], access: Access, inner: Inner) -> dict[Reference, bool]:
-    """Whether each may be read or searched. Raises UpstreamError when one cannot be asked for."""
+    """Whether each may be read or searched."""
+    return {reference: body is not None for reference, body in (await _read(references, access, inner)).items()}
+
+
+async def _read(references: Sequence[Reference], access: Access, inner: Inner) -> dict[Reference, bytes | None]:
+    """Each that may be read or searched. Raises UpstreamError when one cannot be asked for."""
     found = await asyncio.gather(*(_readable(reference, access, inner) for reference in references), return_exceptions=True)
-    for one in found:
+    bodies: dict[Reference, bytes | None] = {}
+    for reference, one in zip(references, found, strict=True):
         if isinstance(one, BaseException):
             raise one
-    return {reference: one is True for reference, one in zip(references, found, strict=True)}
+        bodies[reference] = one
+    return bodies
 
 
-async def _readable(reference: Reference, access: Access, inner: Inner) -> bool:
+async def _readable(reference: Reference, access: Access, inner: Inner) -> bytes | None:
     boundary = access.readable(reference.type)
     if not access.matcher.could_hold(boundary, reference.type, reference.id):
-        return False
+        return None
     answer = await inner.collect(UpstreamRequest("GET", (reference.type, reference.id)))
     if answer.status != 200:
-        return False
+        return None
     body = answer.require_json(access.policy.vocabulary.release.version)
     try:
         judged = confine_resource(body, CheckResource(reference.type, reference.id, boundary), access, {})
     except (UpstreamTimeout, UpstreamUnavailable):
         raise
     except UpstreamError:
-        return False
-    return isinstance(judged, Confined)
+        return None
+    return judged.body if isinstance(judged, Confined) else None

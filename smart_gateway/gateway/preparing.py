@@ -13,6 +13,7 @@ from smart_gateway.answers.links import open_page
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON, JSON_PATCH
 from smart_gateway.gateway.criteria import resolve
+from smart_gateway.gateway.dependencies import inside
 from smart_gateway.gateway.exporting import opened_export
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.judgement import Judgement
@@ -141,4 +142,5 @@ class Preparation:
                 return refused or Outgoing(upstream, patch.text, _JSON_PATCH)
             case BodyCheck() as check:
                 resource, sent = await body.resource(check)
-                return refuse_body(resource, check, self._access) or Outgoing(upstream, sent)
+                known = await inside(check.boundary, resource, check.type, self._access, self._inner)
+                return refuse_body(resource, check, self._access, known) or Outgoing(upstream, sent)

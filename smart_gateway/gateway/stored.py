@@ -9,6 +9,7 @@ from typing import Any
 
 from smart_gateway.errors import PreconditionFailed, UpstreamError
 from smart_gateway.fhir.strict_json import JsonError, parse_json
+from smart_gateway.gateway.dependencies import inside
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
@@ -43,7 +44,7 @@ async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Stor
     answer = await inner.collect(UpstreamRequest("GET", (check.type, check.id)))
     match answer.status:
         case 200:
-            return _judge(check, access, answer)
+            return await _judge(check, access, answer, inner)
         case 404 if check.create_allowed:
             if check.if_match is not None:
                 raise _precondition_failed()
@@ -55,9 +56,10 @@ async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Stor
             raise UpstreamError("The FHIR server did not give the stored resource.")
 
 
-def _judge(check: StoredCheck, access: Access, answer: Received) -> Stored | Deny:
+async def _judge(check: StoredCheck, access: Access, answer: Received, inner: Inner) -> Stored | Deny:
     resource = _resource(check, access, answer)
-    if access.matcher.objections_to_write(check.boundary, resource, check.type):
+    known = await inside(check.boundary, resource, check.type, access, inner)
+    if access.matcher.objections_to_write(check.boundary, resource, check.type, known):
         return absent(access.policy)
     if check.only_new:
         raise PreconditionFailed("There is such a resource, which If-None-Match: * rules out.", expression="http.If-None-Match")

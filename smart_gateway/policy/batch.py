@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from smart_gateway.errors import NotAcceptable, RequestError
 from smart_gateway.fhir.references import parse_reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.conditional import possible_plans
 from smart_gateway.policy.exporting import EXPORT_OPERATIONS
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.linking import Links, full_url_type
 from smart_gateway.policy.patching import foresee_patch
 from smart_gateway.policy.plan import CheckBatch, Decision, Deny, EntryDecision, PatchCheck, Permit, Plan
 from smart_gateway.policy.reading import JUDGED_MEDIA, require_judged_media
-from smart_gateway.policy.writing import refuse_body
+from smart_gateway.policy.writing import foresee_body
 from smart_gateway.request.batch import read_carried_patch
 from smart_gateway.request.body import require_named
 from smart_gateway.request.limits import Limits
@@ -85,22 +87,26 @@ def _require_own_url(entry: BatchEntry, request: FhirRequest, access: Access) ->
 def _judged(held: EntryDecision, links: Links, access: Access, limits: Limits) -> Permit | Deny | RequestError:
     if not isinstance(held.decision, Permit):
         return held.decision
+    request, permit = held.entry.request, held.decision
+    assert isinstance(request, FhirRequest)  # what is permitted was parsed
     try:
-        return _refused(held.entry, held.decision, links, access, limits) or held.decision
+        refusals = [_refused(held.entry, request, plan, links, access, limits) for plan in possible_plans(request, permit.plan, access)]
     except RequestError as error:
         return error
+    sure = refusals[0] if refusals and all(refusals) else None
+    return replace(sure, grounds=sure.grounds or permit.grounds) if sure is not None else permit
 
 
-def _refused(entry: BatchEntry, permit: Permit, links: Links, access: Access, limits: Limits) -> Deny | None:
+def _refused(entry: BatchEntry, request: FhirRequest, plan: Plan, links: Links, access: Access, limits: Limits) -> Deny | None:
     """The refusal of what an entry carries. Raises RequestError where that is not what the entry's request needs."""
-    check, resource, request = permit.plan.body, entry.resource, entry.request
-    if check is None or resource is None or not isinstance(request, FhirRequest):
+    check, resource = plan.body, entry.resource
+    if check is None or resource is None:
         return None
     if isinstance(check, PatchCheck):
         patch = read_carried_patch(resource, request.content_type, limits)
-        return foresee_patch(patch, check, request, access, fetched=permit.plan.stored is not None)
+        return foresee_patch(patch, check, request, access, fetched=plan.stored is not None)
     require_named(resource, check)
-    return refuse_body(links.resolve(resource, check), check, access, permit.grounds)
+    return foresee_body(links.resolve(resource, check), check, access)
 
 
 def _cause(number: int, decision: Permit | Deny | RequestError) -> Denial:

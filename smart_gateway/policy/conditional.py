@@ -75,6 +75,21 @@ def plan_conditional(request: FhirRequest, access: Access) -> Decision:
     return Permit(Plan(answer, criteria=found, checks=checks), _grounds(request, access))
 
 
+def possible_plans(request: FhirRequest, plan: Plan, access: Access) -> tuple[Plan, ...]:
+    """``plan``; or those of which a write by criteria comes to one, whatever they match: for ``explain``, which asks no server."""
+    if plan.criteria is None:
+        return (plan,)
+    unnamed = replace(request, parameters=())
+    decisions = [_BY_ID[request.interaction](replace(unnamed, id=_ANY), access)]
+    if request.interaction is Interaction.UPDATE and not access.boundary(_type(request), Permission.CREATE).is_nothing:
+        decisions.append(plan_create(unnamed, access))
+    return tuple([_unnamed(decision.plan) for decision in decisions if isinstance(decision, Permit)])
+
+
+def _unnamed(plan: Plan) -> Plan:
+    return replace(plan, body=replace(plan.body, id=None)) if isinstance(plan.body, BodyCheck) else plan
+
+
 def original_criteria(request: FhirRequest) -> str:
     """The client's criteria as ``If-None-Exist`` says them: for the create that an update by criteria is where nothing matches."""
     return encode_query(tuple((p.key, p.value) for p in request.parameters if p.key not in _HARMLESS))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import PreconditionFailed, RequestError
 from smart_gateway.fhir.media import is_fhir
+from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.bodies import denials_of_carried, denials_of_searches
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import Policy
 from smart_gateway.policy.plan import (
     AnswerRule,
@@ -92,14 +92,25 @@ def plan_delete(request: FhirRequest, access: Access) -> Decision:
     return Permit(plan, grounds)
 
 
-def refuse_body(resource: Mapping[str, Any], check: BodyCheck, access: Access, grounds: tuple[Ground, ...] = ()) -> Deny | None:
-    """The refusal of a body that does not lie inside by the rule for writes, one cause for each element; None where it does."""
+def refuse_body(resource: Mapping[str, Any], check: BodyCheck, access: Access, known: Collection[Reference] = ()) -> Deny | None:
+    """The refusal of a body that does not lie inside by the rule for writes, one cause for each element; None where it does.
+
+    ``known``: what the body depends on and was found inside.
+    """
     if check.judged:
         return None
-    objections = access.matcher.objections_to_write(check.boundary, resource, check.type)
+    objections = access.matcher.objections_to_write(check.boundary, resource, check.type, known)
     outside = tuple([Denial("outside-boundary", o.text, f"{check.type}.{o.element}" if o.element else check.type) for o in objections])
     causes = (*outside, *denials_of_searches(resource, check.type, access), *denials_of_carried(resource, check, access))
-    return Deny(403, causes, grounds=grounds) if causes else None
+    return Deny(403, causes) if causes else None
+
+
+def foresee_body(resource: Mapping[str, Any], check: BodyCheck, access: Access) -> Deny | None:
+    """The refusal that is certain: what the body depends on counts as to be checked, unless its id says that it is outside."""
+    matcher = access.matcher
+    depended = matcher.depended_on(check.boundary, resource, check.type)
+    known = [named for named in depended if matcher.could_hold(access.readable(named.type), named.type, named.id)]
+    return refuse_body(resource, check, access, known)
 
 
 def _free_of_ids(boundary: Boundary, type: str) -> Boundary:

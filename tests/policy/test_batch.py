@@ -245,8 +245,8 @@ FREE = entry("POST", "Organization", of("Organization"), TWO)
         ([LAB], [ONE], None),
         ([PUT_LAB], ["Observation/o1"], None),
         ([LAB, PUT_LAB], [ONE, "Observation/o1", "Patient/123"], None),
-        ([LAB], [ONE, "Observation/o2"], "outside-boundary"),
-        ([LAB], ["Observation/o1"], "outside-boundary"),
+        ([LAB], [ONE, "Observation/o2"], None),  # is fetched before anything is sent
+        ([LAB], ["Observation/o1"], None),
         ([LAB], [ONE, "Patient/999"], "outside-boundary"),
         ([LAB], [TWO], "outside-boundary"),
         ([LAB, FREE], [ONE, TWO], "outside-boundary"),
@@ -256,6 +256,24 @@ def test_provenance_of_what_the_transaction_writes(others: list[Any], targets: l
     provenance = of("Provenance", target=[{"reference": target} for target in targets])
     given = (*others, entry("POST", "Provenance", provenance))
     decision = decide("transaction", *given, scope=f"{ALL} user/Organization.c", fhir_user="Practitioner/p")
+    assert codes(decision)[-1] == code
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [("Patient/123", None), (ONE, None), ("Observation/o1", None), (TWO, "outside-boundary"), ("Patient/999", "outside-boundary")],
+)
+def test_provenance_from_what_the_transaction_writes(what: str, code: str | None) -> None:
+    provenance = of("Provenance", target=[MINE], entity=[{"role": "source", "what": {"reference": what}}])
+    decision = decide(
+        "transaction",
+        LAB,
+        PUT_LAB,
+        FREE,
+        entry("POST", "Provenance", provenance),
+        scope=f"{ALL} user/Organization.c",
+        fhir_user="Practitioner/p",
+    )
     assert codes(decision)[-1] == code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from smart_gateway.cli import main
 from smart_gateway.cli.explain import add_arguments, run
+
+OURS, THEIRS = ({"resourceType": "Observation", "subject": {"reference": f"Patient/{id}"}} for id in ("123", "999"))
 
 
 def explained(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, object]]:
@@ -35,6 +38,44 @@ def test_a_body_is_refused_by_the_code_that_the_gateway_answers(capsys: pytest.C
     body.write_text('{"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "subject": {"reference": "Patient/999"}}')
     status, shown = explained(capsys, "POST", "/Observation", "--scope", "patient/Observation.c", "--body", str(body))
     assert (status, shown["status"], shown["code"]) == (3, 403, "outside-boundary")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "code"),
+    [
+        (
+            "PUT",
+            "/Observation?identifier=x|1",
+            {"resourceType": "Observation", "subject": {"reference": "Patient/999"}},
+            "outside-boundary",
+        ),
+        ("PUT", "/Observation?identifier=x|1", OURS, None),
+        ("PUT", "/Observation?identifier=x|1", {"resourceType": "Condition"}, "type-mismatch"),
+        ("PATCH", "/Observation?identifier=x|1", {"resourceType": "Parameters"}, "unsupported-media-type"),
+        ("PATCH", "/Observation?identifier=x|1", [{"op": "add", "path": "/status", "value": "final"}], None),
+        ("POST", "/Provenance", {"resourceType": "Provenance", "target": [{"reference": "Observation/1"}]}, None),
+        ("POST", "/Provenance", {"resourceType": "Provenance", "target": [{"reference": "Patient/999"}]}, "outside-boundary"),
+    ],
+)
+def test_a_body_is_refused_that_would_be_whatever_is_stored(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, method: str, target: str, body: object, code: str | None
+) -> None:
+    """Criteria may match or not, and what a body depends on may be inside or not: a refusal is said where it is certain."""
+    file = tmp_path / "body.json"
+    file.write_text(json.dumps(body))
+    shown = explained(capsys, method, target, "--scope", "patient/*.cruds", "--body", str(file))[1]
+    assert shown["code"] == code
+    file.write_text(json.dumps(batch(method, target, body)))
+    of_batch = explained(capsys, "POST", "/", "--scope", "patient/*.cruds", "--body", str(file))[1]
+    assert [entry["code"] for entry in of_batch["entries"]] == [code]
+
+
+def batch(method: str, target: str, body: object) -> dict[str, object]:
+    """One entry; a JSON Patch comes in a Binary."""
+    data = base64.b64encode(json.dumps(body).encode()).decode()
+    held = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data} if isinstance(body, list) else body
+    entry = {"request": {"method": method, "url": target.removeprefix("/")}, "resource": held}
+    return {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
 
 
 def test_the_base_itself_is_a_target(capsys: pytest.CaptureFixture[str]) -> None:
