@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smart_gateway.app import SmartGateway, create_app
     from smart_gateway.errors import SettingsError, SmartGatewayError
+    from smart_gateway.gateway.hooks import Amendment, PrincipalHook, Refusal
     from smart_gateway.policy.model import Policy
     from smart_gateway.policy.plan import Decision, Deny, Permit
     from smart_gateway.principal import Principal
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Amendment",
     "Decision",
     "Deny",
     "FhirRequest",
     "Permit",
     "Policy",
     "Principal",
+    "PrincipalHook",
+    "Refusal",
     "Settings",
     "SettingsError",
     "SmartGateway",
@@ -39,12 +43,15 @@ __all__ = [
 
 # Loaded when first asked for: the commands that need no server start without one.
 _HOMES = {
+    "Amendment": "gateway.hooks",
     "Decision": "policy.plan",
     "Deny": "policy.plan",
     "FhirRequest": "request.model",
     "Permit": "policy.plan",
     "Policy": "policy.model",
     "Principal": "principal",
+    "PrincipalHook": "gateway.hooks",
+    "Refusal": "gateway.hooks",
     "Settings": "settings.model",
     "SettingsError": "errors",
     "SmartGateway": "app",

@@ -18,6 +18,7 @@ SmartGatewayError
 │   └── HeadersTooLarge          431
 ├── TokenError                   401  the token is missing or not to be trusted
 │   └── TokenMissing             401
+├── HookRefused                  403  the operator's own hook refuses who comes
 ├── DependencyUnavailable        503  key set, introspection endpoint, audit sink, ...: fails closed
 ├── UpstreamError                502  the upstream's answer cannot be used
 │   ├── UpstreamUnavailable      503
@@ -209,6 +210,14 @@ class TokenMissing(TokenError):
 
     code = "token-missing"
     error = None
+
+
+class HookRefused(SmartGatewayError):
+    """The hook of the operator refuses the principal; ``text`` is the hook's own, written for who asks."""
+
+    code = "refused-by-hook"
+    issue_code = "forbidden"
+    status = 403
 
 
 class DependencyUnavailable(SmartGatewayError):

@@ -74,7 +74,8 @@ class Enforcement:
         """What who asks may touch, and how they came."""
         principal, arrival = await identify(exchange, request)
         if request.interaction not in DISCOVERY:
-            exchange.findings.principal = principal
+            exchange.findings.principal = principal  # before the hook is asked: the record of its refusal says of whom
+            principal = exchange.findings.principal = await exchange.snapshot.amendments.of(principal)
         return self._accesses.of(principal, exchange.snapshot.policy), arrival
 
     async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> Permit | Deny:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from smart_gateway.errors import RequestError, SmartGatewayError, TokenError
+from smart_gateway.errors import HookRefused, RequestError, SmartGatewayError, TokenError
 from smart_gateway.gateway.exchange import Exchange, Findings
 from smart_gateway.observe.events import DecisionEvent, EntryCount
 from smart_gateway.policy.plan import CheckBatch, Deny, EntryDecision, Permit, Plan
@@ -55,7 +55,7 @@ def record(exchange: Exchange, started: float) -> None:
 def _outcome(findings: Findings) -> Literal["permit", "deny", "error"]:
     """A refusal by judgement is a deny, be it for the request's form, its token or its permissions; else something failed."""
     match findings.error or findings.decision:
-        case RequestError() | TokenError() | Deny():
+        case RequestError() | TokenError() | HookRefused() | Deny():
             return "deny"
         case Permit() if findings.status:
             return "permit"

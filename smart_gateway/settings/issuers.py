@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.addresses import BaseUrl, FetchedUrl, IssuerUrl
 from smart_gateway.settings.quantities import Duration, Leeway
-from smart_gateway.settings.section import NotYet, NotYetUnlessEmpty, NotYetUnlessFalse, Section, Text, later
+from smart_gateway.settings.section import NotYet, NotYetUnlessFalse, Section, Text, later
+from smart_gateway.tokens.claim_paths import is_path
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-ClaimPath = Annotated[list[Text], Field(max_length=16)]
+
+
+def _require_path(text: str) -> str:
+    if not is_path(text):
+        raise PydanticCustomError("claim_path", 'is no claim path: name, name.name, name[0], ["name with dots"].name')
+    return text
+
+
+ClaimPath = Annotated[list[Annotated[Text, AfterValidator(_require_path)]], Field(max_length=16)]
 
 
 class ClaimSettings(Section):
-    """Where the tokens of this issuer say what: claim paths, tried in order; the first that is present counts."""
+    """Where the tokens of this issuer say what: claim paths, tried in order; the first that is present counts, whatever its value.
+
+    A path is a claim's name (`patient`, `https://example.org/patient`) or a way down: `ext.patient`, `identities[0].id`,
+    `["https://example.org/claims"].patient`; a text that holds JSON is walked into."""
 
     patient: ClaimPath = Field(default=["patient"])
     """The patient in context: one FHIR id."""
@@ -30,7 +43,10 @@ class ClaimSettings(Section):
     """The encounter in context."""
     fhir_context: ClaimPath = Field(default=["fhirContext"])
     """Further context."""
-    tenant: NotYetUnlessEmpty = Field(default=[])
+    tenant: ClaimPath = Field(default=[])
+    """The organisation that the token belongs to: for the record and for hooks; it limits nothing by itself."""
+    audience: Annotated[ClaimPath, Field(min_length=1)] = Field(default=["aud"])
+    """What the token is for. Another claim than `aud` only where the issuer has none, as Cognito for its machine clients."""
 
 
 class ScopeFormatSettings(Section):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from smart_gateway.settings.hooks import HooksSettings
 from smart_gateway.settings.issuers import IssuerSettings, RevocationSettings
 from smart_gateway.settings.policy import PolicySettings
 from smart_gateway.settings.secret import Surroundings
@@ -30,6 +31,8 @@ class Settings(Section):
     """Tokens that do not count although they verify."""
     policy: _PolicyOrPath = PolicySettings()
     """What narrows the scopes: a mapping, or the path of a file that holds it."""
+    hooks: HooksSettings | None = None
+    """Your own code that refuses, limits or adds to who comes."""
     tenants: NotYet = None
 
     _directory: Path = PrivateAttr(default_factory=Path)

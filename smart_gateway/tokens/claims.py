@@ -10,11 +10,11 @@ from smart_gateway.fhir.references import Bases, Reference, is_id, parse_referen
 from smart_gateway.principal import Principal
 from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.tokens.authorization_details import LaunchGrant, detailed_grant
+from smart_gateway.tokens.claim_paths import find_claim, read_nested
 from smart_gateway.tokens.delegation import read_actors, read_may_act
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 
 _USER_TYPES = frozenset({"Patient", "Practitioner", "PractitionerRole", "RelatedPerson", "Person"})
-_ABSENT = object()
 
 
 def read_principal(claims: Mapping[str, Any], config: IssuerConfig, bases: Bases) -> Principal:
@@ -44,27 +44,6 @@ def read_principal(claims: Mapping[str, Any], config: IssuerConfig, bases: Bases
     )
 
 
-def find_claim(claims: Mapping[str, Any], paths: tuple[str, ...]) -> Any:
-    """The value at the first of ``paths`` that is present, whatever it is; None when none is."""
-    for path in paths:
-        value = _at(claims, path)
-        if value is not _ABSENT:
-            return value
-    return None
-
-
-def _at(claims: Mapping[str, Any], path: str) -> Any:
-    """The value at ``path``: a claim of just this name first, then, where it has dots, the way down through objects."""
-    if path in claims:
-        return claims[path]
-    value: Any = claims
-    for name in path.split("."):
-        if not isinstance(value, Mapping) or name not in value:
-            return _ABSENT
-        value = value[name]
-    return value
-
-
 def _top_level_grant(claims: Mapping[str, Any], paths: ClaimPaths) -> LaunchGrant:
     return LaunchGrant(*(find_claim(claims, path) for path in (paths.scope, paths.patient, paths.encounter, paths.fhir_context)))
 
@@ -92,6 +71,8 @@ def _fhir_user(value: Any, bases: Bases, further: tuple[str, ...]) -> Reference 
 
 
 def _fhir_context(value: Any) -> tuple[Mapping[str, Any], ...]:
+    """Spec: SMART App Launch 2.2, "fhirContext"; some issuers can carry it as a text only."""
+    value = read_nested(value)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         return ()
     return tuple(MappingProxyType(item) for item in value)

@@ -9,7 +9,8 @@ import pytest
 from smart_gateway.fhir.references import Bases, Reference
 from smart_gateway.principal import Actor, Principal
 from smart_gateway.scopes.replacement import Replacement
-from smart_gateway.tokens.claims import find_claim, read_principal
+from smart_gateway.tokens.claim_paths import find_claim, is_path
+from smart_gateway.tokens.claims import read_principal
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 from tests.support.issuer import AUDIENCE, ISSUER, access_claims
 
@@ -182,6 +183,95 @@ def test_paths_literal_namespaced_and_nested() -> None:
     assert principal(paths=paths, ext=["patient"]).patient is None
     assert principal(paths=paths, org={"id": "north"}).tenant == "north"
     assert principal(paths=paths, org={"id": 5}).tenant is None
+
+
+CLAIMS: dict[str, Any] = {
+    "ext": {"patient": "1", "deep": {"er": [{"id": "2"}, {"id": "3"}]}},
+    "https://example.org/claims": {"patient": "4", "a.b": "5"},
+    "text": '{"patient": "6", "list": ["7"]}',
+    "nested": {"text": '["8"]'},
+    "doubled": '{"patient": "9", "patient": "10"}',
+    "broken": '{"patient": ',
+    "bottomless": "[" * 100 + "]" * 100,
+    "fhirContext": [{"reference": "Patient/11"}, {"reference": "Encounter/12"}],
+    "list": ["13"],
+    "null": None,
+    "word": "14",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("ext.patient", "1"),
+        ("ext.deep.er[0].id", "2"),
+        ("ext.deep.er[1].id", "3"),
+        ("ext.deep.er[2].id", None),
+        ("ext.deep.er.id", None),
+        ("ext[0]", None),
+        ('["https://example.org/claims"].patient', "4"),
+        ('["https://example.org/claims"]["a.b"]', "5"),
+        ('["https://example.org/claims"].a.b', None),
+        ('ext.["patient"]', "1"),
+        ("text.patient", "6"),
+        ("text.list[0]", "7"),
+        ("nested.text[0]", "8"),
+        ("doubled.patient", None),
+        ("broken.patient", None),
+        ("bottomless[0]", None),
+        ("fhirContext[0].reference", "Patient/11"),
+        ("list[0]", "13"),
+        ("list[00]", "13"),
+        ("list[-1]", None),
+        ("list[1]", None),
+        ("list.0", None),
+        ("word[0]", None),
+        ("word.length", None),
+        ("null.patient", None),
+        ("__class__", None),
+        ("ext.__len__", None),
+    ],
+)
+def test_paths_lead_down_objects_arrays_and_texts_that_hold_json(path: str, value: str | None) -> None:
+    assert find_claim(CLAIMS, (path,)) == value
+
+
+@pytest.mark.parametrize("path", ["", ".", "a.", ".a", "a..b", "a[", "a[]", "a[x]", "a[1", "a]", 'a["b]', "a[0]b", '["a"]b', "a[12345]"])
+def test_what_is_no_path(path: str) -> None:
+    assert not is_path(path)
+    assert find_claim({"a": [{"b": 1}]}, (path,)) is None
+
+
+@pytest.mark.parametrize("path", ["patient", "https://example.org/patient", "cognito:groups", "a.b[0].c", '["x.y"].z', "urn:a:b"])
+def test_what_is_a_path(path: str) -> None:
+    assert is_path(path)
+
+
+def test_the_first_path_that_is_present_counts_also_where_its_value_is_of_no_use() -> None:
+    paths = ClaimPaths(patient=("null", "ext.patient"))
+    assert principal(paths=paths, null=None, ext={"patient": "1"}).patient is None
+    paths = ClaimPaths(patient=("ext.missing", "ext.patient"))
+    assert principal(paths=paths, ext={"patient": "1"}).patient == "1"
+
+
+@pytest.mark.parametrize("value", ["[]", '["Patient/1", "Patient/2"]', '{"reference": "Patient/1"}', "Patient/1,Patient/2"])
+def test_a_text_that_holds_more_than_an_id_is_no_patient(value: str) -> None:
+    assert principal(patient=value).patient is None
+
+
+def test_patient_in_fhir_context_and_in_an_array() -> None:
+    assert principal(paths=ClaimPaths(patient=("fhirContext[0].reference",)), fhirContext=[{"reference": "Patient/1"}]).patient == "1"
+    assert principal(paths=ClaimPaths(patient=("fhirContext[0].reference",)), fhirContext=[{"reference": "Group/1"}]).patient is None
+    assert principal(paths=ClaimPaths(patient=("patient[0]",)), patient=["1"]).patient == "1"
+    assert principal(paths=ClaimPaths(patient=("patient",)), patient=["1"]).patient is None
+
+
+def test_fhir_context_as_a_text() -> None:
+    assert [dict(item) for item in principal(fhirContext='[{"reference": "ImagingStudy/1"}]').fhir_context] == [
+        {"reference": "ImagingStudy/1"}
+    ]
+    assert principal(fhirContext='[{"reference": "ImagingStudy/1", "reference": "Patient/2"}]').fhir_context == ()
+    assert principal(fhirContext="ImagingStudy/1").fhir_context == ()
 
 
 def test_a_claim_that_no_path_names_is_never_read() -> None:
