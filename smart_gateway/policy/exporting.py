@@ -172,7 +172,8 @@ def _filter(request: FhirRequest, given: TypeFilter, access: Access) -> Pairs | 
         judgement = judge(search, access, everything(), Owners({}), exact=True)
     except RequestError as error:
         raise RequestError(error.text, reason=error.reason, expression="http._typeFilter") from None
-    return Deny(403, judgement.denials, judgement.missing) if judgement.denials else judgement.pairs
+    denials = tuple(replace(denial, expression="http._typeFilter") for denial in judgement.denials)
+    return Deny(403, denials, judgement.missing) if denials else judgement.pairs
 
 
 def _plan_open(request: FhirRequest) -> Decision:

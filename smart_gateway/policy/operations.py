@@ -172,7 +172,7 @@ def _criteria(request: FhirRequest, boundary: Boundary, criteria: tuple[QueryPar
     narrower = Narrower(policy.vocabulary, policy.rules, lambda of, code: policy.capabilities.supports(of, code, policy.vocabulary))
     narrowing = narrower.narrow(boundary, type)
     search = replace(request, interaction=Interaction.SEARCH_TYPE, operation=None, parameters=criteria, resource=None)
-    judgement = judge(search, access, boundary, Owners.of(boundary), exact=narrowing.exact)
+    judgement = judge(search, access, boundary, Owners.of(boundary), exact=False)  # what it counts is the server's to say
     if judgement.denials:
         return Deny(403, judgement.denials, judgement.missing, access.grounds(type, Permission.SEARCH))
     return judgement.foreign or tuple(dict.fromkeys((*judgement.pairs, *narrowing.parameters)))

@@ -402,6 +402,12 @@ def test_lastn_does_not_select_by_what_is_closed(query: str) -> None:
     assert denied(call("GET", f"/Observation/$lastn?{query}", ALL)).status == 403
 
 
+@pytest.mark.parametrize("query", ["_summary=count", "_count=0"])
+def test_what_lastn_counts_cannot_be_checked(query: str) -> None:
+    decision = denied(call("GET", f"/Observation/$lastn?{query}", ALL))
+    assert (decision.causes[0].code, decision.causes[0].expression) == ("inexact-count", f"http.{query.partition('=')[0]}")
+
+
 # $meta
 
 
