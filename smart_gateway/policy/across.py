@@ -18,13 +18,12 @@ from smart_gateway.policy.hints import missing_scopes
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.plan import Decision, Deny, Permit, Plan, Stream
 from smart_gateway.policy.reading import require_judged_media
-from smart_gateway.policy.searching import foreign, plan_searches, searches, upstream_of
+from smart_gateway.policy.searching import FOREIGN_PAGE, foreign, is_foreign_page, plan_searches, searches, upstream_of
 from smart_gateway.policy.unions import Searches
 from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
-_FOREIGN_PAGE = Denial("foreign-page", "This paging link was not given by this gateway to this token.", "http._getpages")
 _NO_TYPES = Denial("types-required", "A search over all types is refused under a bounded token: name them in _type.", "http._type")
 _NOTHING = Denial("insufficient-scope", "The token grants no permission 's' on any type of this compartment.")
 
@@ -33,8 +32,8 @@ def plan_search_across(request: FhirRequest, access: Access) -> Decision:
     """A search over the types of ``_type``, or over all of a compartment; for tokens without any bound, over all of the server."""
     if request.compartment is None and access.unlimited(Permission.SEARCH) and not _must_split(request, access):
         return Permit(Plan(Stream(), upstream_of(request, (), local_pairs(request, access.policy))))
-    if any(parameter.name.startswith("_getpages") for parameter in request.parameters):
-        return Deny(403, (_FOREIGN_PAGE,))
+    if is_foreign_page(request):
+        return FOREIGN_PAGE
     named = _named_types(request, access)
     denied = _missing(request, named, access)
     if denied is not None:

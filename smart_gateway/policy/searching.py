@@ -22,6 +22,7 @@ from smart_gateway.policy.wording import check_sentence
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
+FOREIGN_PAGE = Deny(403, (Denial("foreign-page", "This paging link was not given by this gateway to this token.", "http._getpages"),))
 _FOREIGN = "The search asks for a record that is not the one this token is bound to."
 
 
@@ -66,11 +67,18 @@ def plan_search(request: FhirRequest, access: Access) -> Decision:
     if access.unlimited(Permission.SEARCH) and len(locations) == 1:
         pairs = (*local_pairs(request, access.policy), *locations[0].parameters)
         return Permit(Plan(Stream(), upstream_of(request, locations[0].path, pairs)), grounds)
+    if is_foreign_page(request):
+        return FOREIGN_PAGE
     require_judged_media(request)
     found = _searches(request, access, locations)
     if isinstance(found, Foreign):
         return foreign(request, access, found)
     return found if isinstance(found, Deny) else plan_searches(request, access, found)
+
+
+def is_foreign_page(request: FhirRequest) -> bool:
+    """Whether this is a paging link of the upstream itself. Spec: semantics 4 and 10."""
+    return any(parameter.name.startswith("_getpages") for parameter in request.parameters)
 
 
 def searches(request: FhirRequest, access: Access) -> Searches | Deny | Foreign:

@@ -187,7 +187,15 @@ async def test_a_page_of_includes_stays_within_what_may_be_read() -> None:
 
 
 @pytest.mark.parametrize("scope", ["patient/*.rs", "user/Observation.rs system/Patient.rs"])
-@pytest.mark.parametrize("target", ["?_getpages=s0&_getpagesoffset=3", "/?_getpages=s0", "?_getpages=s0&_type=Observation"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "?_getpages=s0&_getpagesoffset=3",
+        "/?_getpages=s0",
+        "?_getpages=s0&_type=Observation",
+        "/Patient?_getpages=s0&_bundletype=searchset",
+    ],
+)
 async def test_no_other_paging_url_is_accepted_under_a_bound(scope: str, target: str) -> None:
     upstream = full()
     response = await Front(upstream, scope).get(target)

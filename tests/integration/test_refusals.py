@@ -85,7 +85,7 @@ def get(target: str, token: str, *lines: str) -> bytes:
         ("/fhir/Patient/pat-b/$everything", 404),
         ("/fhir/Patient/$nonsense", 403),
         ("/fhir/$export", 403),
-        ("/fhir/Patient?_getpages=1", 400),
+        ("/fhir/Patient?_getpages=1", 403),
         ("/fhir/Observation?" + "&".join(["code=1"] * 1001), 400),
         ("/fhir/Observation?code=" + "x" * 8200, 414),
         ("/fhir/Patient/pat-a?access_token=x", 400),
