@@ -20,9 +20,12 @@ from smart_gateway.cli import print_lines
 from smart_gateway.cli.configuration import add_config, print_findings
 from smart_gateway.cli.serving import bind, server
 from smart_gateway.cli.workers import supervise
+from smart_gateway.errors import SmartGatewayError
 from smart_gateway.gateway.protocol import strict_protocol
+from smart_gateway.gateway.tls import ServedTls
 from smart_gateway.settings.addresses import ListenAddress, parse_listen
 from smart_gateway.settings.building import SEALING_KEY_BYTES
+from smart_gateway.settings.building_senders import build_tls
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.reloading import Reloader, SettingsFile
 
@@ -100,9 +103,11 @@ class _Process:
         start = self._start
         gateway = SmartGateway(None, start.settings, sealing_key=start.sealing_key, dry_run=start.dry_run)
         self._gateway = gateway
-        self._proxy = server(gateway, strict_protocol(lambda: gateway.snapshot), lifespan=True)
+        self._tls = _served(start.settings)
+        context = None if self._tls is None else self._tls.context
+        self._proxy = server(gateway, strict_protocol(lambda: gateway.snapshot), lifespan=True, tls=context)
         health = server(Management(gateway.ready), "httptools", lifespan=False)
-        reloader = Reloader(start.file, start.settings, gateway.adopt)
+        reloader = Reloader(start.file, start.settings, self._adopt)
         self._handle_signals(reloader)
         self._begin(reloader.watch(_LOOK_EVERY))
         self._begin(self._watch_parent())
@@ -121,6 +126,12 @@ class _Process:
         self._gateway.stop()
         self._proxy.force_exit = self._proxy.should_exit
         self._proxy.should_exit = True
+
+    def _adopt(self, settings: Settings) -> None:
+        """Certificates first: where their files do not fit, the rest stays as it is too."""
+        if self._tls is not None and settings.server.tls is not None:
+            self._tls.renew(build_tls(settings.server.tls, settings))
+        self._gateway.adopt(settings)
 
     def _handle_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()
@@ -147,6 +158,16 @@ class _Process:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _served(settings: Settings) -> ServedTls | None:
+    """Raises SmartGatewayError where the files have changed for the worse since the settings were read."""
+    if settings.server.tls is None:
+        return None
+    try:
+        return ServedTls(build_tls(settings.server.tls, settings))
+    except OSError as error:
+        raise SmartGatewayError(f"TLS cannot be spoken: {error.strerror or error}") from None
 
 
 def _rest_collector() -> None:

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ssl import SSLContext
 from typing import Any
 
 import uvicorn
@@ -29,24 +30,26 @@ class Server(uvicorn.Server):
         yield
 
 
-def server(app: ASGIApp, protocol: Any, *, lifespan: bool) -> Server:
+def server(app: ASGIApp, protocol: Any, *, lifespan: bool, tls: SSLContext | None = None) -> Server:
     """``protocol`` is uvicorn's ``http`` setting. Forwarding headers are judged by the gateway itself, never here."""
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    return Server(
-        uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="on" if lifespan else "off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=_STOP_WITHIN,
-        )
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="on" if lifespan else "off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_STOP_WITHIN,
     )
+    if tls is not None:
+        config.load()  # would make a context of its own, if any, when the server starts
+        config.ssl = tls
+    return Server(config)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -123,6 +123,11 @@ def client_address(scope: Scope, snapshot: Snapshot) -> str | None:
     return peer
 
 
+def comes_through_proxy(scope: Scope, snapshot: Snapshot) -> bool:
+    """Whether the connection is a trusted proxy's."""
+    return _is_trusted(_peer(scope), snapshot)
+
+
 def _is_trusted(address: str | None, snapshot: Snapshot) -> bool:
     if address is None or not snapshot.trusted_proxies:
         return False

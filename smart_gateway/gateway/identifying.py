@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smart_gateway.errors import TokenMissing
+from smart_gateway.gateway.certificates import client_certificate
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import client_address
 from smart_gateway.gateway.snapshot import Snapshot
@@ -44,5 +45,6 @@ def present(exchange: Exchange, snapshot: Snapshot) -> Presented:
         token=token,
         scheme=scheme,
         proofs=tuple(value for name, value in scope["headers"] if name == b"dpop"),
+        certificate=client_certificate(scope, snapshot),
         address=client_address(scope, snapshot),
     )

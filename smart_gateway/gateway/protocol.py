@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from httptools import HttpParserError, HttpParserInvalidMethodError
@@ -17,6 +18,7 @@ from smart_gateway.answers.refusals import Facing, refuse
 from smart_gateway.errors import HeadersTooLarge, MethodNotAllowed, RequestError, RequestTooSlow
 from smart_gateway.gateway.joining import JoiningTransport
 from smart_gateway.gateway.snapshot import SnapshotSource
+from smart_gateway.gateway.tls import tls_extension
 from smart_gateway.observe.events import DecisionEvent
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -45,9 +47,11 @@ class StrictProtocol(HttpToolsProtocol):
         self._in_body = False
         self._cycles: list[RequestResponseCycle] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._extensions: Mapping[str, Any] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(JoiningTransport(transport, self.loop))
+        self._extensions = tls_extension(transport)
         self._start_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -67,6 +71,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = dict(self._extensions)
         self._begun = True
         if not self._in_head:
             self._start_head()

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL
+from smart_gateway.gateway.hooks import Amendments
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal
 from smart_gateway.tokens.possession import Possessions
+from smart_gateway.tokens.terminators import Terminator
 
 if TYPE_CHECKING:
     from smart_gateway.answers.sealing import Sealer
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from smart_gateway.request.parsing import RequestParser
 
 Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateHeader:
+    """The header, its name in lower case, by which ``terminator`` tells the certificate of its client."""
+
+    name: bytes
+    terminator: Terminator
 
 
 class TokenVerifier(Protocol):
@@ -54,15 +64,17 @@ class Snapshot:
 
     ``issuers`` are the issuers' URLs, for RFC 9728. Sizes are bytes, times seconds.
     ``upstream_authorization`` is the Authorization value sent upstream in place of the client's; ``forward_authorization`` sends the
-    client's own. ``trusted_proxies`` are the networks whose X-Forwarded-For is believed. ``clock`` gives seconds since the epoch,
-    ``entropy`` that many random bytes. ``public_path`` is the path of the public base, without a trailing slash: the only one
-    served; ``public_host`` its host, with the port where it says one. ``compression``: answers are compressed for clients that accept it.
+    client's own. ``trusted_proxies`` are the networks whose X-Forwarded-For and ``certificate_header`` are believed. ``clock`` gives
+    seconds since the epoch, ``entropy`` that many random bytes. ``public_path`` is the path of the public base, without a trailing
+    slash: the only one served; ``public_host`` its host, with the port where it says one. ``compression``: answers are compressed for
+    clients that accept it.
     """
 
     policy: Policy
     parser: RequestParser
     verifier: TokenVerifier
     possessions: Possessions = field(default_factory=Possessions)
+    amendments: Amendments = field(default_factory=Amendments)
     discovery: Discovery
     limits: Limits
     sealer: Sealer
@@ -71,6 +83,7 @@ class Snapshot:
     dpop_algorithms: tuple[str, ...] = ()
     required_scope_url: str = REQUIRED_SCOPE_URL
     trusted_proxies: tuple[Network, ...] = ()
+    certificate_header: CertificateHeader | None = None
     cors_origins: frozenset[str] = frozenset()
     forward_authorization: bool = False
     upstream_authorization: str | None = field(default=None, repr=False)

@@ -15,6 +15,8 @@ _PRINTABLE = re.compile(r"[!-~]+")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@-]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _LISTEN = re.compile(r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})")
+_FIELD_NAME = re.compile(r"[A-Za-z0-9-]{1,100}")  # no underscore: proxies take it for a hyphen, or drop the header
+_TAKEN_HEADERS = frozenset({"authorization", "dpop", "host", "content-type", "content-length", "cookie", "x-forwarded-for", "x-request-id"})
 _MANY = 2**24  # a trusted network holds at most an IPv4 /8
 
 
@@ -136,9 +138,18 @@ def _check_network(text: str) -> str:
     return text
 
 
+def _check_header(text: str) -> str:
+    if not _FIELD_NAME.fullmatch(text):
+        raise _refused("must be the name of a header: letters, digits and hyphens")
+    if text.lower() in _TAKEN_HEADERS:
+        raise _refused("is a header that says something else")
+    return text
+
+
 BaseUrl = Annotated[str, AfterValidator(_check_base)]
 FetchedUrl = Annotated[str, AfterValidator(_check_fetched)]
 IssuerUrl = Annotated[str, AfterValidator(_check_issuer)]
+HeaderName = Annotated[str, AfterValidator(_check_header)]
 Listen = Annotated[str, AfterValidator(_check_listen)]
 Origin = Annotated[str, AfterValidator(_check_origin)]
 NetworkText = Annotated[str, AfterValidator(_check_network)]

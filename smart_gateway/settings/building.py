@@ -32,6 +32,8 @@ from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.settings.building_senders import build_certificate_header
+from smart_gateway.settings.hooks import build_amendments
 from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy import ClientSettings, FileSink, PolicySettings, UserSettings
@@ -89,6 +91,7 @@ def build(
         policy=policy,
         parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits, policy.bases.public),
         verifier=verifier,
+        amendments=build_amendments(settings.hooks, policy.bases),
         discovery=verifier,
         limits=limits,
         sealer=_sealer(settings, sealing_key),
@@ -96,6 +99,7 @@ def build(
         issuers=tuple(issuer.issuer for issuer in settings.issuers),
         required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
         trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),
+        certificate_header=build_certificate_header(settings.server.client_certificate_header),
         cors_origins=frozenset(settings.server.cors.origins if settings.server.cors else ()),
         compression=settings.server.compression == "gzip",
         forward_authorization=authorization == "forward",

@@ -80,6 +80,13 @@ class Reloader:
         for key in ("listen", "management"):
             if getattr(settings.server, key) != getattr(self._settings.server, key):
                 logger.warning("server.%s is another: that takes effect at the next start", key)
+        if _asks(settings) != _asks(self._settings):
+            logger.warning("server.tls is there or not, or asks clients otherwise: that takes effect at the next start")
+
+
+def _asks(settings: Settings) -> str | None:
+    """Whether clients are asked for certificates; None without TLS."""
+    return None if settings.server.tls is None else settings.server.tls.client_certificates
 
 
 def _say(findings: tuple[object, ...]) -> None:

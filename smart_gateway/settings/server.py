@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from smart_gateway.fhir.releases import Release
-from smart_gateway.settings.addresses import BaseUrl, Listen, NetworkText, Origin
+from smart_gateway.settings.addresses import BaseUrl, HeaderName, Listen, NetworkText, Origin
 from smart_gateway.settings.quantities import Duration, Size
 from smart_gateway.settings.secret import Secret
-from smart_gateway.settings.section import NotYet, Section, shape
+from smart_gateway.settings.section import NotYet, Section, Text, shape
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
@@ -32,6 +32,29 @@ class SealingSettings(Section):
     """How long a paging link can be followed."""
 
 
+class TlsSettings(Section):
+    """TLS that the gateway speaks itself (1.2 and later). Without it something in front of it must."""
+
+    certificate: Text
+    """PEM file with the certificate and the chain to its authority. It is read anew when it changes."""
+    key: Text
+    """PEM file with the certificate's private key, unencrypted."""
+    client_ca: Text | None = None
+    """PEM file with the authorities that clients' certificates come from; a self-signed certificate is its own."""
+    client_certificates: Literal["none", "optional", "required"] = "none"
+    """Whether clients are asked for a certificate: `none` not at all, `optional` may have one, `required` are not let in without one."""
+
+
+class CertificateHeaderSettings(Section):
+    """The header in which a TLS terminator in front tells the certificate of its client. It must set or remove it in every request."""
+
+    format: Literal["envoy", "nginx", "traefik"]
+    """How it is written: Envoy's `x-forwarded-client-cert` with `Cert`, nginx' `$ssl_client_escaped_cert`, Traefik's `passTLSClientCert`
+    with `pem`."""
+    name: HeaderName | None = None
+    """Absent: `X-Forwarded-Client-Cert` for `envoy`, `ssl-client-cert` for `nginx`, `X-Forwarded-Tls-Client-Cert` for `traefik`."""
+
+
 class ServerSettings(Section):
     """What clients see and where the gateway listens."""
 
@@ -43,6 +66,8 @@ class ServerSettings(Section):
     """Address and port of the health endpoints, never proxied; they are off without it."""
     trusted_proxies: list[NetworkText] = Field(default=[])
     """Networks (`10.1.0.0/16`) whose forwarding headers are believed."""
+    client_certificate_header: CertificateHeaderSettings | None = None
+    """Believed from `trusted_proxies`; a request that has it from anywhere else is refused (400)."""
     cors: CorsSettings | None = None
     """Absent: no other origin may call."""
     sealing: SealingSettings = SealingSettings()
@@ -51,8 +76,9 @@ class ServerSettings(Section):
     """`gzip`: answers of 1 KiB and more are compressed for clients that accept it. Not the default: it costs CPU that a proxy in front
     of the gateway has to spare, and an answer that holds both a secret and what an attacker chose tells of the secret by its length
     (BREACH)."""
+    tls: TlsSettings | None = None
+    """Absent: plain HTTP."""
     listeners: NotYet = None
-    tls: NotYet = None
 
 
 class BearerAuthorization(Section):
