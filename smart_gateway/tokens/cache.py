@@ -33,9 +33,9 @@ class _Entry:
 class VerifiedTokens:
     """Principals by the SHA-256 of their token, at most ``size``, the least recently used leaving first.
 
-    Only successes are kept. An entry serves from when it was made until the earlier of ``ttl`` seconds later and the
-    token's own expiry, judged by the ``now`` of each look. One cache belongs to one closed list of issuers, and a
-    token's bytes name its issuer, so the digest alone tells issuers apart.
+    Only successes are kept. An entry serves from when it was made until the earlier of ``ttl`` seconds later (or a time that is
+    said) and the token's own expiry, judged by the ``now`` of each look. One cache belongs to one closed list of issuers, and a
+    token's bytes decide which of them judges it, so the digest alone tells issuers apart.
     """
 
     def __init__(self, size: int, ttl: float) -> None:
@@ -54,11 +54,12 @@ class VerifiedTokens:
         self._entries.move_to_end(digest)
         return entry.principal
 
-    def put(self, digest: bytes, principal: Principal, now: float) -> None:
-        """Keeps ``principal``; one without an expiry or already expired is not kept."""
-        if principal.expires_at is None or principal.expires_at <= now:
+    def put(self, digest: bytes, principal: Principal, now: float, until: float | None = None) -> None:
+        """Keeps ``principal`` until ``until``, or for the cache's own time; one without an end or already expired is not kept."""
+        ends = [end for end in (principal.expires_at, until) if end is not None]
+        if not ends or min(ends) <= now:
             return
-        self._entries[digest] = _Entry(principal, now, min(principal.expires_at, now + self._ttl))
+        self._entries[digest] = _Entry(principal, now, min(*ends, now + self._ttl if until is None else until))
         self._entries.move_to_end(digest)
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)

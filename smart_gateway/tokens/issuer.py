@@ -8,14 +8,14 @@ from pathlib import Path
 from smart_gateway.errors import SettingsError
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.tokens.algorithms import ALGORITHMS, DEFAULT_ALGORITHMS
+from smart_gateway.tokens.client_authentication import ClientAuthentication
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimPaths:
     """Where an issuer's tokens say what: for each fact the claim paths to try, in order; the first that is present counts.
 
-    A path is the literal name of a claim (``patient``, ``https://example.org/patient``) or, where no claim has that name,
-    a way down through objects (``ext.patient``).
+    Paths are those of ``claim_paths``. ``audience`` names the resources that the token is for.
     """
 
     patient: tuple[str, ...] = ("patient",)
@@ -25,11 +25,29 @@ class ClaimPaths:
     tenant: tuple[str, ...] = ()
     encounter: tuple[str, ...] = ("encounter",)
     fhir_context: tuple[str, ...] = ("fhirContext",)
+    audience: tuple[str, ...] = ("aud",)
+
+
+@dataclass(frozen=True, slots=True)
+class IntrospectionConfig:
+    """How an issuer is asked about its tokens (RFC 7662).
+
+    ``url`` is the endpoint; None: the one of its discovery document. A positive answer serves for ``cache`` seconds, a negative one for
+    ``negative_cache``. ``signed``: only JWT answers count (RFC 9701). ``opaque``: tokens that are no JWTs are taken for this issuer's.
+    """
+
+    authentication: ClientAuthentication
+    url: str | None = None
+    cache: float = 30.0
+    negative_cache: float = 5.0
+    signed: bool = False
+    opaque: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerConfig:
-    """One trusted issuer of JWT access tokens (settings ``issuers:``).
+    """One trusted issuer of access tokens (settings ``issuers:``): of JWTs, or of tokens that it is asked about where there is
+    ``introspection``.
 
     ``issuer`` and ``audiences`` are compared whole; ``leeway`` and ``max_token_lifetime`` are in seconds; keys come from
     ``jwks_file``, else ``jwks_uri``, else discovery. ``replacement`` restores replaced characters in scopes;
@@ -49,6 +67,7 @@ class IssuerConfig:
     v1_write: str = "cud"
     fhir_user_bases: tuple[str, ...] = ()
     allow_http: bool = False
+    introspection: IntrospectionConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.issuer or not self.audiences or not all(self.audiences):

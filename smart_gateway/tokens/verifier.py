@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from smart_gateway.errors import SettingsError, TokenError
@@ -11,33 +13,72 @@ from smart_gateway.fhir.references import Bases
 from smart_gateway.principal import Principal
 from smart_gateway.tokens.cache import DenyList, VerifiedTokens, token_digest
 from smart_gateway.tokens.claims import read_principal
+from smart_gateway.tokens.client_authentication import Entropy
 from smart_gateway.tokens.discovery import Discovery
+from smart_gateway.tokens.introspection import Introspection
 from smart_gateway.tokens.issuer import IssuerConfig
-from smart_gateway.tokens.jwt import Jwt, check_claims, check_header, check_signature, parse_jwt
+from smart_gateway.tokens.jwt import Jwt, check_header, check_signature, looks_like_jwt, parse_jwt
 from smart_gateway.tokens.key_source import KeySource
 from smart_gateway.tokens.refreshing import Freshness
+from smart_gateway.tokens.registered_claims import check_claims, check_introspected
+from smart_gateway.tokens.shared_cache import LocalCache, SharedCache
 from smart_gateway.tokens.transport import Transport
 
 
-class _TrustedIssuer:
-    """One issuer of the closed list: its settings, its keys, its own description."""
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What issuers are reached by."""
 
-    def __init__(self, config: IssuerConfig, bases: Bases, transport: Transport, freshness: Freshness) -> None:
+    transport: Transport
+    freshness: Freshness
+    cache: SharedCache
+    entropy: Entropy
+
+
+class _TrustedIssuer:
+    """One issuer of the closed list: its settings, its keys, its own description, and where it is asked about its tokens."""
+
+    def __init__(self, config: IssuerConfig, bases: Bases, means: _Means) -> None:
         self._config = config
         self._bases = bases
-        self.discovery = Discovery(config, transport, freshness)
-        self.keys = KeySource(config, self.discovery, transport, freshness)
+        self.discovery = Discovery(config, means.transport, means.freshness)
+        self.keys = KeySource(config, self.discovery, means.transport, means.freshness)
+        self.introspection: Introspection | None = None
+        if config.introspection is not None:
+            self.introspection = Introspection(config, self.discovery, self.keys, means.transport, means.cache, means.entropy)
 
-    async def verify(self, jwt: Jwt, now: float) -> Principal:
+    @property
+    def takes_opaque(self) -> bool:
+        """Whether tokens that do not say whose they are count as this issuer's."""
+        return self._config.introspection is not None and self._config.introspection.opaque
+
+    async def judge(self, token: str, jwt: Jwt | None, now: float) -> tuple[Principal, float | None]:
+        """The principal, and until when it may be kept where that is known. The issuer's mode decides, not the look of the token."""
+        if self.introspection is not None:
+            found = await self.introspection.ask(token, now)
+            claims = found.claims or {}
+            check_introspected(claims, self._config, now)
+            return read_principal(claims, self._config, self._bases), found.until
+        assert jwt is not None, "only an issuer that is asked takes tokens that are no JWTs"
+        await self._verify(jwt, now)
+        return read_principal(jwt.claims, self._config, self._bases), None
+
+    async def _verify(self, jwt: Jwt, now: float) -> None:
         algorithm, kid = check_header(jwt.header, self._config.algorithms)
         candidates = await self.keys.candidates(kid, algorithm, now)
         if not candidates:
             raise TokenError("No key of the token's issuer fits the token.", reason="unknown-key")
         check_signature(jwt, algorithm, candidates)
         check_claims(jwt, self._config, now)
-        return read_principal(jwt.claims, self._config, self._bases)
+
+    async def ready(self, now: float) -> bool:
+        if self.introspection is not None:
+            return await self.introspection.ready(now)
+        return await self.keys.ready(now)
 
     async def aclose(self) -> None:
+        if self.introspection is not None:
+            await self.introspection.aclose()
         await self.keys.aclose()
         await self.discovery.aclose()
 
@@ -47,7 +88,8 @@ class Verifier:
 
     ``bases`` are this server's service bases. The verifier owns ``transport`` and closes it. ``deny_list`` may be replaced at
     any time and counts from then on, also for cached tokens. ``cache_ttl`` is in seconds and bounds how long a token still
-    serves after its key has gone; ``clock`` gives seconds since the epoch for what is asked without a request.
+    serves after its key has gone; ``cache`` holds what issuers said of their tokens; ``clock`` gives seconds since the epoch for what is
+    asked without a request, ``entropy`` that many random bytes.
     """
 
     def __init__(
@@ -60,12 +102,18 @@ class Verifier:
         freshness: Freshness | None = None,
         cache_size: int = 10_000,
         cache_ttl: float = 60.0,
+        cache: SharedCache | None = None,
         clock: Callable[[], float] = time.time,
+        entropy: Entropy = os.urandom,
     ) -> None:
-        freshness = freshness or Freshness()
-        self._issuers = {config.issuer: _TrustedIssuer(config, bases, transport, freshness) for config in issuers}
+        means = _Means(transport, freshness or Freshness(), cache or LocalCache(), entropy)
+        self._issuers = {config.issuer: _TrustedIssuer(config, bases, means) for config in issuers}
         if not issuers or len(self._issuers) != len(issuers):
             raise SettingsError("There must be at least one issuer, and none twice.")
+        opaque = [issuer for issuer in self._issuers.values() if issuer.takes_opaque]
+        if len(opaque) > 1:
+            raise SettingsError("Tokens that do not say whose they are can be of one issuer only.")
+        self._opaque = opaque[0] if opaque else None
         self.deny_list = deny_list or DenyList()
         self._transport = transport
         self._verified = VerifiedTokens(cache_size, cache_ttl)
@@ -74,24 +122,32 @@ class Verifier:
     async def verify(self, token: str, now: float) -> Principal:
         """The principal of ``token`` at ``now`` (seconds since the epoch): the same object for as long as it is cached.
 
-        Raises TokenError for a token that is not to be trusted, DependencyUnavailable when its issuer's keys cannot be had.
+        Raises TokenError for a token that is not to be trusted, DependencyUnavailable when its issuer cannot be asked for its keys, or
+        about the token.
         """
         digest = token_digest(token)
         principal = self._verified.get(digest, now)
         if principal is None:
-            jwt = parse_jwt(token)
-            principal = await self._issuer_of(jwt).verify(jwt, now)
-            self._verified.put(digest, principal, now)
+            issuer, jwt = self._issuer_of(token)
+            principal, until = await issuer.judge(token, jwt, now)
+            self._verified.put(digest, principal, now, until)
         self.deny_list.check(principal)
         return principal
 
-    def _issuer_of(self, jwt: Jwt) -> _TrustedIssuer:
-        """The unverified ``iss`` only picks the issuer, whose keys and rules then decide."""
+    def _issuer_of(self, token: str) -> tuple[_TrustedIssuer, Jwt | None]:
+        """The unverified ``iss`` only picks the issuer, whose keys, answers and rules then decide.
+
+        What does not look like a JWT goes to the one issuer that takes such tokens. What does is never sent to an issuer that it does
+        not name.
+        """
+        if self._opaque is not None and not looks_like_jwt(token):
+            return self._opaque, None
+        jwt = parse_jwt(token)
         name = jwt.claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
             raise TokenError("The token's issuer is not trusted here.", reason="unknown-issuer")
-        return issuer
+        return issuer, jwt
 
     async def document(self) -> Mapping[str, Any]:
         """The first issuer's own discovery document, kept and renewed; raises DependencyUnavailable."""
@@ -99,9 +155,9 @@ class Verifier:
         return await first.discovery.document(self._clock())
 
     async def ready(self) -> bool:
-        """Whether each issuer has keys that may serve, fetched now if need be."""
+        """Whether each issuer has keys that may serve, fetched now if need be, or answers questions about its tokens."""
         now = self._clock()
-        return all([await issuer.keys.ready(now) for issuer in self._issuers.values()])
+        return all([await issuer.ready(now) for issuer in self._issuers.values()])
 
     async def aclose(self) -> None:
         """Ends all fetches under way and closes the transport."""

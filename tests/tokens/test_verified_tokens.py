@@ -9,7 +9,7 @@ import pytest
 from smart_gateway.errors import SettingsError, TokenError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.principal import Principal
-from smart_gateway.tokens import algorithms, jwt
+from smart_gateway.tokens import algorithms, jwt, registered_claims
 from smart_gateway.tokens.cache import DenyList, VerifiedTokens, token_digest
 from smart_gateway.tokens.issuer import IssuerConfig
 from smart_gateway.tokens.verifier import Verifier
@@ -44,7 +44,7 @@ async def reason_of(gate: Verifier, token: str, now: float) -> str:
 
 async def test_claims_are_judged_against_the_issuer_that_was_picked() -> None:
     with pytest.raises(TokenError) as refused:
-        jwt.check_claims(jwt.parse_jwt(ISSUED.token(iss="https://other.example")), IssuerConfig(ISSUER, (AUDIENCE,)), NOW)
+        registered_claims.check_claims(jwt.parse_jwt(ISSUED.token(iss="https://other.example")), IssuerConfig(ISSUER, (AUDIENCE,)), NOW)
     assert refused.value.reason == "unknown-issuer"
 
 
