@@ -13,7 +13,7 @@ from smart_gateway.fhir.media import is_fhir
 from smart_gateway.fhir.references import Bases
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_client
-from smart_gateway.gateway.subrequest import has_doubles
+from smart_gateway.gateway.subrequest import Received, has_doubles
 
 _BODILESS = frozenset({204, 304})
 _FAILED: Mapping[int, type[UpstreamError]] = {503: UpstreamUnavailable, 504: UpstreamTimeout}
@@ -30,15 +30,17 @@ class Passage:
 
     ``conditional``: 304 may be answered, because the request asked for it. ``content``: a Binary may answer with its content, which may
     call itself a resource; a browser must not run it. A fault found stays found, also when the app that sends swallows the exception:
-    ``finish`` raises it again.
+    ``finish`` raises it again. ``words``: what the server says of a failure may leave; else ``failed`` is that answer, and none of it left.
     """
 
-    __slots__ = ("_bases", "_complete", "_conditional", "_content", "_exchange", "_fault", "_head", "_stream")
+    __slots__ = ("_bases", "_complete", "_conditional", "_content", "_exchange", "_fault", "_head", "_stream", "_words", "failed")
 
-    def __init__(self, exchange: Exchange, *, conditional: bool, content: bool = False) -> None:
+    def __init__(self, exchange: Exchange, *, conditional: bool, content: bool = False, words: bool = True) -> None:
         self._exchange = exchange
         self._conditional = conditional
         self._content = content
+        self._words = words
+        self.failed: Received | None = None
         self._bases = exchange.snapshot.policy.bases
         self._head: tuple[int, list[tuple[bytes, bytes]], bool] | None = None
         self._stream: StreamRewriter | None = None
@@ -64,6 +66,9 @@ class Passage:
         status, headers = message["status"], [(name.lower(), value) for name, value in message.get("headers", ())]
         self._exchange.findings.upstream_status = status
         self._fault = self._objection(status, headers)
+        if self._fault is None and status >= 400 and not self._words:
+            self.failed = Received(status, dict(headers), b"")
+            self._fault = UpstreamError("The FHIR server refused the request.")
         if self._fault is not None:
             raise self._fault
         type = next((value for name, value in headers if name == b"content-type"), None)

@@ -7,11 +7,13 @@ from typing import assert_never
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.empty import empty_searchset
 from smart_gateway.answers.links import self_url
+from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.media import FHIR_JSON
 from smart_gateway.gateway import conditions, discovery
 from smart_gateway.gateway.batch import Batching
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
 from smart_gateway.gateway.exporting import Exporting
+from smart_gateway.gateway.failures import refusal_of
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.judgement import Judged, Judgement
 from smart_gateway.gateway.paging import judge_onward
@@ -93,7 +95,20 @@ class Responder:
         asked = conditions.to_upstream(self._request)
         wished = (*asked, *conditions.wishes(self._request), *outgoing.media)
         headers: Headers = ((b"accept", (preferences.accept or FHIR_JSON).encode("ascii")), *wished)
-        passage = Passage(self._exchange, conditional=bool(asked), content=self._request.type == "Binary" and self._request.id is not None)
+        content = self._request.type == "Binary" and self._request.id is not None
+        passage = Passage(self._exchange, conditional=bool(asked), content=content, words=self._access.sees_all)
+        try:
+            await self._send(outgoing, headers, passage)
+        except UpstreamError:
+            if passage.failed is None:
+                raise
+        if passage.failed is None:
+            passage.finish()
+        elif (refusal := refusal_of(passage.failed, self._access.policy)) is not None:
+            await self._exchange.refuse(refusal)
+
+    async def _send(self, outgoing: Outgoing, headers: Headers, passage: Passage) -> None:
+        """Asks upstream, with the body as it comes where it was not read."""
         if isinstance(outgoing.body, IncomingBody):
             length = outgoing.body.declared_length
             if length is not None:
@@ -101,7 +116,6 @@ class Responder:
             await self._inner.stream(outgoing.request, headers, outgoing.body.receive, passage)
         else:
             await self._inner.pass_on(outgoing.request, headers, outgoing.body, passage)
-        passage.finish()
 
     async def _collect(self, outgoing: Outgoing) -> Received:
         extra = (*conditions.wishes(self._request), *outgoing.media)

@@ -90,6 +90,11 @@ class Access:
             held = self._unlimited[permission] = self._is_unlimited(permission)
         return held
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether nothing that an answer could hold is closed to the token: every type may be read or searched whole."""
+        return self.unlimited(Permission.READ) or self.unlimited(Permission.SEARCH)
+
     def remembered(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
         """What ``make`` gives, worked out once for this access: for what depends on nothing but principal, policy and ``key``."""
         held = self._remembered.get(key)

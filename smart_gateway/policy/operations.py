@@ -77,7 +77,7 @@ def plan_operation(request: FhirRequest, access: Access) -> Decision:
     rule = rule_for(request)
     assert rule is not None  # INVARIANT: authorize_types has refused before
     opening = rule.levels[level_of(request)]
-    if _sees_all(access):
+    if access.sees_all:
         call = _as_it_came(request, local_pairs(request, access.policy))
         return Permit(Plan(Stream(), call.upstream, body=call.body), _grounds(request, opening, access))
     require_judged_media(request)
@@ -93,11 +93,6 @@ def plan_operation(request: FhirRequest, access: Access) -> Decision:
         return foreign(request, access, judged.foreign)
     decision = _PLANNERS[rule.answers](request, rule, boundary, judged, access)
     return replace(decision, grounds=decision.grounds or _grounds(request, opening, access))
-
-
-def _sees_all(access: Access) -> bool:
-    """Whether nothing that an operation could answer is closed to the token: every type may be read or searched whole."""
-    return access.unlimited(Permission.READ) or access.unlimited(Permission.SEARCH)
 
 
 def _boundary(request: FhirRequest, opening: Opening, access: Access) -> Boundary:

@@ -135,6 +135,22 @@ async def test_without_a_bound_media_and_errors_pass_in_the_public_base() -> Non
     assert "x-stack" not in failed.headers
 
 
+@pytest.mark.parametrize(("status", "shown"), [(400, 400), (404, 404), (409, 412), (410, 404), (422, 422), (429, 429), (501, 502)])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_what_the_upstream_says_of_a_failure_is_for_who_sees_everything(method: str, status: int, shown: int) -> None:
+    """A delete that a server refuses names what refers to the resource, of whatever type and patient."""
+    upstream = ScriptedUpstream()
+    upstream.replies[f"{method} /Observation/1"] = Reply(
+        status, outcome("referred to by Provenance/secret"), {"Location": f"{UPSTREAM}/secret"}
+    )
+    one_type = Front(upstream, "user/Observation.rd", claims={"fhir_user": "Practitioner/1"})
+    refused = await one_type.request(method, "/Observation/1")
+    assert refused.status_code == shown
+    assert "secret" not in refused.text + str(refused.headers)
+    assert len(one_type.log.events) == 1
+    assert "secret" in (await Front(upstream, UNBOUNDED).request(method, "/Observation/1")).text
+
+
 async def test_a_location_elsewhere_does_not_leave() -> None:
     upstream = ScriptedUpstream()
     upstream.replies["GET /Patient/1"] = Reply(200, {"resourceType": "Patient"}, {"Content-Location": "http://10.0.0.7/internal"})
