@@ -141,12 +141,12 @@ def _judge_reference(parameter: QueryParameter, known: SearchParameter, search: 
 
 
 def _names_owner(name: str, owner: str, known: SearchParameter, search: Search) -> bool:
-    """Whether the parameter asks for whom a resource belongs to: an inclusion parameter, or ``patient`` beside one."""
+    """Whether the parameter asks for whom a resource belongs to: an inclusion parameter, or ``patient`` or ``subject`` beside one."""
     if search.type == owner:
         return name == "_id"
     if known.kind is not ParameterKind.REFERENCE or owner not in known.targets:
         return False
-    return name in search.access.policy.rules.inclusion(owner, search.type) or name == owner.lower()
+    return name in search.access.policy.rules.inclusion(owner, search.type) or name in {owner.lower(), "subject"}
 
 
 def _names_other(value: str, parameter: QueryParameter, known: SearchParameter, owner: str, owners: Owners, search: Search) -> bool:

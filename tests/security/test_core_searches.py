@@ -167,6 +167,15 @@ def test_a_bare_id_of_a_patient_is(target: str) -> None:
     assert denied(decide("GET", target, "patient/*.rs")).causes[0].code == "foreign-patient"
 
 
+@pytest.mark.parametrize("type", ["Condition", "Encounter", "Procedure", "CarePlan", "Goal", "Flag", "Basic", "ImagingStudy"])
+@pytest.mark.parametrize("value", ["Patient/456", "456", "https://fhir.example.org/fhir/Patient/456", "Patient/456/_history/2"])
+def test_the_subject_names_whose_record_it_is_also_where_the_compartment_goes_by_patient(type: str, value: str) -> None:
+    """The definition lists ``patient`` alone for these types; asking for another ``subject`` is asking for another patient."""
+    refusal = denied(decide("GET", f"/{type}?subject={value}", "patient/*.rs"))
+    assert (refusal.status, refusal.causes[0].code, refusal.causes[0].expression) == (403, "foreign-patient", "http.subject")
+    assert sent(decide("GET", f"/{type}?subject={value},Patient/123", "patient/*.rs")).startswith(f"GET /{type}?subject=Patient/123&")
+
+
 @pytest.mark.parametrize(
     ("scope", "said"),
     [
