@@ -13,6 +13,7 @@ from smart_gateway.policy.admission import refuse_party
 from smart_gateway.policy.batch import plan_batch
 from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.conditional import is_conditional, plan_conditional
+from smart_gateway.policy.discovery import capability_request
 from smart_gateway.policy.exporting import EXPORT_OPERATIONS, authorize_export
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.history import plan_history
@@ -30,7 +31,6 @@ from smart_gateway.policy.plan import (
     ProtectedResource,
     SmartConfiguration,
     Stream,
-    UpstreamRequest,
 )
 from smart_gateway.policy.reading import plan_read, require_known_media
 from smart_gateway.policy.requirements import DISCOVERY, REQUIRED
@@ -187,9 +187,8 @@ def _plan_compartment_search(request: FhirRequest, access: Access) -> Decision:
     return plan_search_across(request, access) if request.type is None else plan_search(request, access)
 
 
-def _discovery(rule: AnswerRule, *path: str) -> Callable[[FhirRequest, Access], Decision]:
-    upstream = UpstreamRequest("GET", path) if path else None
-    return lambda _request, _access: Permit(Plan(rule, upstream))
+def _discovery(rule: AnswerRule) -> Callable[[FhirRequest, Access], Decision]:
+    return lambda _request, _access: Permit(Plan(rule))
 
 
 _PLANNERS: Mapping[Interaction, Callable[[FhirRequest, Access], Decision]] = {
@@ -208,7 +207,7 @@ _PLANNERS: Mapping[Interaction, Callable[[FhirRequest, Access], Decision]] = {
     Interaction.DELETE: plan_delete,
     Interaction.BATCH: lambda request, access: plan_batch(request, access, authorize),
     Interaction.OPERATION: plan_operation,
-    Interaction.CAPABILITIES: _discovery(Capability(), "metadata"),
+    Interaction.CAPABILITIES: lambda request, _access: Permit(Plan(Capability(), capability_request(request))),
     Interaction.SMART_CONFIGURATION: _discovery(SmartConfiguration()),
     Interaction.PROTECTED_RESOURCE: _discovery(ProtectedResource()),
 }

@@ -93,6 +93,7 @@ def foresee_patch(patch: JsonPatch, check: PatchCheck, request: FhirRequest, acc
     """The refusal that is certain whatever is stored: ``explain`` asks no server. ``fetched``: whether the gateway would ask."""
     if not fetched:
         return _judge_alone(patch, check, access)
+    _foresee_name(patch, check)
     reading = _first_reading(patch)
     return _unreadable(reading, check, request, access) if reading is not None and check.readable.is_nothing else None
 
@@ -207,6 +208,15 @@ def _require_own_name(patch: JsonPatch, check: PatchCheck) -> None:
             for member, wanted in (("resourceType", check.type), ("id", check.id)):
                 if not _leaves(operation, member, wanted):
                     raise _tampering(member, check.type)
+
+
+def _foresee_name(patch: JsonPatch, check: PatchCheck) -> None:
+    """What an operation puts in the place of type and id stays there, unless a later one puts back what was there."""
+    changing = [operation for operation in patch.operations if operation.verb is not Verb.TEST]
+    for member, wanted in (("resourceType", check.type), ("id", check.id)):
+        last = next((o for o in reversed(changing) if not o.path or o.path[0] == member or o.source == (member,)), None)
+        if last is not None and last.verb is not Verb.COPY and not _leaves(last, member, wanted):
+            raise _tampering(member, check.type)
 
 
 def _leaves(operation: Operation, member: str, wanted: str) -> bool:

@@ -108,6 +108,8 @@ def test_other_reads_name_the_parameter(target: str, named: str) -> None:
         ("/Observation?_page=x&code=1", "http._page"),
         ("/Observation?_format=a/b", "http._format"),
         ("/?_getpages=1", "http._getpages"),
+        ("/metadata?mode=terminology", "http.mode"),
+        ("/metadata?_format=xml", "http._format"),
     ],
 )
 def test_what_is_malformed_is_named_too(target: str, named: str) -> None:

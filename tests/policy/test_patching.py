@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -425,3 +426,24 @@ def test_explain_foresees_what_is_certain() -> None:
         patch = read_patch(json.dumps([operation]).encode(), JSON_PATCH, Limits())
         asked, who = parse("PATCH", "/Observation/o1", headers=SENT), Access(principal(scope), DEFAULT)
         assert (foresee_patch(patch, plan.body, asked, who, fetched=plan.stored is not None) is not None) is certain
+
+
+@pytest.mark.parametrize(
+    ("operations", "certain"),
+    [
+        ([op("replace", "/id", value="o2")], True),
+        ([op("replace", "/id", value="o1")], False),
+        ([op("remove", "/resourceType")], True),
+        ([op("move", "/note", **{"from": "/id"})], True),
+        ([op("replace", "", value={"resourceType": "Observation", "id": "o2"})], True),
+        ([op("replace", "/id", value="o2"), op("replace", "/id", value="o1")], False),
+        ([op("copy", "/id", **{"from": "/id"})], False),
+    ],
+)
+def test_explain_foresees_another_name(operations: list[dict[str, Any]], certain: bool) -> None:
+    plan = permitted(decide("PATCH", "/Observation/o1", "patient/Observation.ru", headers=SENT))
+    assert isinstance(plan.body, PatchCheck)
+    patch = read_patch(json.dumps(operations).encode(), JSON_PATCH, Limits())
+    asked, who = parse("PATCH", "/Observation/o1", headers=SENT), Access(principal("patient/Observation.ru"), DEFAULT)
+    with pytest.raises(RequestError, match="cannot change") if certain else nullcontext():
+        foresee_patch(patch, plan.body, asked, who, fetched=True)
