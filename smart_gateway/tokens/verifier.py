@@ -149,10 +149,9 @@ class Verifier:
             raise TokenError("The token's issuer is not trusted here.", reason="unknown-issuer")
         return issuer, jwt
 
-    async def document(self) -> Mapping[str, Any]:
-        """The first issuer's own discovery document, kept and renewed; raises DependencyUnavailable."""
-        first = next(iter(self._issuers.values()))
-        return await first.discovery.document(self._clock())
+    async def document(self, issuer: str) -> Mapping[str, Any]:
+        """The own discovery document of one of the issuers, kept and renewed; raises DependencyUnavailable."""
+        return await self._issuers[issuer].discovery.document(self._clock())
 
     async def ready(self) -> bool:
         """Whether each issuer has keys that may serve, fetched now if need be, or answers questions about its tokens."""

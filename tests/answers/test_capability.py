@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from smart_gateway.answers.capability import capability_statement, facts, protected_resource, smart_configuration
+from smart_gateway.answers.capability import capability_statement, facts
 from smart_gateway.errors import UpstreamError
 from smart_gateway.policy.authorize import _PLANNERS
 from smart_gateway.policy.model import Capabilities
@@ -99,9 +99,17 @@ def test_the_statement_names_the_issuer() -> None:
     }
 
 
-def test_without_discovery_there_are_no_addresses() -> None:
-    security = json.loads(capability_statement(compact(STATEMENT), BASES, None))["rest"][0]["security"]
+@pytest.mark.parametrize("missing", [None, "authorization_endpoint", "token_endpoint"])
+def test_without_both_addresses_there_is_no_extension(missing: str | None) -> None:
+    known = None if missing is None else {name: value for name, value in DISCOVERY.items() if name != missing}
+    security = json.loads(capability_statement(compact(STATEMENT), BASES, known))["rest"][0]["security"]
     assert "extension" not in security
+
+
+@pytest.mark.parametrize("cors", [True, False])
+def test_the_statement_says_whether_browser_apps_may_call(cors: bool) -> None:
+    security = json.loads(capability_statement(compact(STATEMENT), BASES, DISCOVERY, cors=cors))["rest"][0]["security"]
+    assert security.get("cors", False) is cors
 
 
 @pytest.mark.parametrize(
@@ -131,48 +139,3 @@ def test_facts() -> None:
 )
 def test_garbage_gives_no_facts(raw: bytes) -> None:
     assert facts(raw) == Capabilities(None)
-
-
-def test_smart_configuration() -> None:
-    made = json.loads(smart_configuration(DISCOVERY))
-    assert made["issuer"] == "https://idp.example"
-    assert made["grant_types_supported"] == ["authorization_code", "client_credentials"]
-    assert made["code_challenge_methods_supported"] == ["S256"]
-    assert "registration_endpoint" not in made
-    assert "subject_types_supported" not in made
-    assert made["capabilities"] == [
-        "permission-v1",
-        "permission-v2",
-        "permission-patient",
-        "permission-user",
-        "client-confidential-asymmetric",
-        "client-confidential-symmetric",
-    ]
-    required = {"issuer", "jwks_uri", "authorization_endpoint", "token_endpoint", "grant_types_supported", "capabilities"}
-    assert required <= made.keys()
-
-
-def test_smart_configuration_keeps_what_the_issuer_says_of_itself() -> None:
-    said = {"capabilities": ["launch-ehr", "permission-v2", 7], "code_challenge_methods_supported": ["plain"], "scopes_supported": "x"}
-    made = json.loads(smart_configuration({**DISCOVERY, **said}))
-    assert made["capabilities"].count("permission-v2") == 1
-    assert "launch-ehr" in made["capabilities"]
-    assert made["code_challenge_methods_supported"] == []
-    assert "scopes_supported" not in made
-
-
-def test_defaults_of_a_terse_issuer() -> None:
-    made = json.loads(smart_configuration({"issuer": "https://idp.example"}))
-    assert made["grant_types_supported"] == ["authorization_code"]
-    assert made["code_challenge_methods_supported"] == ["S256"]
-
-
-def test_protected_resource() -> None:
-    made = json.loads(protected_resource(PUBLIC, ["https://a.example", "https://b.example"], DISCOVERY))
-    assert made == {
-        "resource": PUBLIC,
-        "authorization_servers": ["https://a.example", "https://b.example"],
-        "bearer_methods_supported": ["header"],
-        "scopes_supported": ["openid", "patient/*.rs"],
-    }
-    assert "scopes_supported" not in json.loads(protected_resource(PUBLIC, []))

@@ -154,7 +154,7 @@ class FakeDiscovery:
     def __init__(self, document: Mapping[str, Any] | None) -> None:
         self._document = document
 
-    async def document(self) -> Mapping[str, Any]:
+    async def document(self, issuer: str) -> Mapping[str, Any]:
         if self._document is None:
             raise DependencyUnavailable("The issuer cannot be reached.")
         return self._document

@@ -289,7 +289,7 @@ async def test_a_cancelled_request_does_not_spoil_the_fetch_of_others() -> None:
 async def test_ready_and_document() -> None:
     stand = Stand()
     assert await stand.verifier.ready()
-    assert dict(await stand.verifier.document()) == stand.issuer.discovery()
+    assert dict(await stand.verifier.document(ISSUER)) == stand.issuer.discovery()
     assert len(stand.transport.asked) == 2
     await stand.verifier.aclose()
     assert stand.transport.closed
@@ -300,7 +300,7 @@ async def test_not_ready_without_the_issuer() -> None:
     stand.transport.down = True
     assert not await stand.verifier.ready()
     with pytest.raises(DependencyUnavailable):
-        await stand.verifier.document()
+        await stand.verifier.document(ISSUER)
     await stand.verifier.aclose()
 
 
