@@ -34,13 +34,16 @@ from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import ResourceScope
 from smart_gateway.settings.building_senders import build_certificate_header
 from smart_gateway.settings.hooks import build_amendments
+from smart_gateway.settings.introspection import build_introspection
 from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy import ClientSettings, FileSink, PolicySettings, UserSettings
+from smart_gateway.settings.revocation import build_deny_list
 from smart_gateway.settings.server import BearerAuthorization
+from smart_gateway.settings.shared_cache import build_shared_cache
 from smart_gateway.settings.value_sets import read_files
-from smart_gateway.tokens.cache import DenyList
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
+from smart_gateway.tokens.shared_cache import SharedCache
 from smart_gateway.tokens.transport import HttpTransport
 from smart_gateway.tokens.verifier import Verifier
 
@@ -56,13 +59,16 @@ class Built:
     snapshot: Snapshot
     verifier: Verifier
     issuers: tuple[IssuerConfig, ...]
+    cache: SharedCache
     files: tuple[FileIO, ...] = ()
     expansions: Expansions = field(default_factory=Expansions)
 
     async def aclose(self, successor: Built | None = None) -> None:
-        """Ends key fetches, unless ``successor`` goes on with them, and closes files."""
+        """Ends key fetches and the shared cache, unless ``successor`` goes on with them, and closes files."""
         if successor is None or successor.verifier is not self.verifier:
             await self.verifier.aclose()
+        if successor is None or successor.cache is not self.cache:
+            await self.cache.aclose()
         for file in self.files:
             file.close()
 
@@ -83,8 +89,11 @@ def build(
     limits = build_limits(settings.policy)
     issuers = build_issuers(settings)
     sinks = settings.policy.audit.sinks if recording else []
+    deny_list = build_deny_list(settings)
+    sealing_keys = _sealing_keys(settings, sealing_key)
+    cache = build_shared_cache(settings, sealing_keys, None if previous is None else previous.cache)
     files = tuple(FileIO(settings.file(sink.file), "ab") for sink in sinks if isinstance(sink, FileSink))
-    verifier = _verifier(issuers, policy, previous)
+    verifier = _verifier(issuers, policy, cache, previous)
     authorization = settings.upstream.authorization
     bearer = authorization.bearer.reveal() if isinstance(authorization, BearerAuthorization) else None
     snapshot = Snapshot(
@@ -94,7 +103,7 @@ def build(
         amendments=build_amendments(settings.hooks, policy.bases),
         discovery=verifier,
         limits=limits,
-        sealer=_sealer(settings, sealing_key),
+        sealer=Sealer(sealing_keys, settings.server.sealing.lifetime),
         log=DecisionLog(_sink(files, log="log" in sinks)),
         issuers=tuple(issuer.issuer for issuer in settings.issuers),
         required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
@@ -108,16 +117,16 @@ def build(
         answer_time=settings.upstream.answer_time,
         dry_run=dry_run,
     )
-    verifier.deny_list = DenyList(frozenset(settings.revocation.jti), frozenset(settings.revocation.subjects))
-    return Built(snapshot, verifier, issuers, files, build_expansions(settings))
+    verifier.deny_list = deny_list
+    return Built(snapshot, verifier, issuers, cache, files, build_expansions(settings))
 
 
-def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, previous: Built | None) -> Verifier:
+def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, cache: SharedCache, previous: Built | None) -> Verifier:
     """A key file may have changed under the same name: then nothing of what was read from it is kept."""
-    same = previous is not None and (previous.issuers, previous.snapshot.policy.bases) == (issuers, policy.bases)
+    same = previous is not None and (previous.issuers, previous.snapshot.policy.bases, previous.cache) == (issuers, policy.bases, cache)
     if previous is not None and same and all(issuer.jwks_file is None for issuer in issuers):
         return previous.verifier
-    return Verifier(issuers, policy.bases, HttpTransport())
+    return Verifier(issuers, policy.bases, HttpTransport(), cache=cache)
 
 
 def build_policy(settings: Settings) -> Policy:
@@ -175,6 +184,7 @@ def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
         v1_write=issuer.v1_write,
         fhir_user_bases=tuple(issuer.fhir_user_bases),
         allow_http=issuer.allow_http,
+        introspection=build_introspection(issuer, settings),
     )
 
 
@@ -207,11 +217,11 @@ def _scopes(texts: Sequence[str] | None) -> tuple[ResourceScope, ...] | None:
     return tuple(scope for scope in scopes if isinstance(scope, ResourceScope))
 
 
-def _sealer(settings: Settings, made_up: bytes | None) -> Sealer:
-    sealing = settings.server.sealing
-    if sealing.keys is None:
-        return Sealer([made_up or os.urandom(SEALING_KEY_BYTES)], sealing.lifetime)
-    return Sealer([key.reveal().encode() for key in sealing.keys], sealing.lifetime)
+def _sealing_keys(settings: Settings, made_up: bytes | None) -> tuple[bytes, ...]:
+    keys = settings.server.sealing.keys
+    if keys is None:
+        return (made_up or os.urandom(SEALING_KEY_BYTES),)
+    return tuple(key.reveal().encode() for key in keys)
 
 
 def _sink(files: tuple[FileIO, ...], *, log: bool) -> Sink | None:

@@ -13,14 +13,17 @@ from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.settings.addresses import ListenAddress, is_loopback, is_plain_http_elsewhere, parse_listen
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.hooks import check_hooks
+from smart_gateway.settings.introspection import check_introspection
 from smart_gateway.settings.issuers import IssuerSettings, ScopeFormatSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy import FileSink
 from smart_gateway.settings.policy_checks import check_policy
 from smart_gateway.settings.problems import Problem, warning
+from smart_gateway.settings.revocation import check_revocation
 from smart_gateway.settings.secret import Secret
 from smart_gateway.settings.sender_checks import check_senders
 from smart_gateway.settings.server import BearerAuthorization
+from smart_gateway.settings.shared_cache import check_shared_cache
 from smart_gateway.settings.value_sets import foreseen
 from smart_gateway.tokens.transport import MAX_DOCUMENT
 
@@ -170,6 +173,9 @@ _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     _listening,
     _upstream,
     _issuers,
+    check_introspection,
+    check_revocation,
+    check_shared_cache,
     _sealing,
     _bearer,
     check_senders,

@@ -1,4 +1,4 @@
-"""``issuers:`` and ``revocation:``: whose tokens count, and which do not."""
+"""``issuers:``: whose tokens count."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.addresses import BaseUrl, FetchedUrl, IssuerUrl
+from smart_gateway.settings.introspection import IntrospectionSettings
 from smart_gateway.settings.quantities import Duration, Leeway
 from smart_gateway.settings.section import NotYet, NotYetUnlessFalse, Section, Text, later
 from smart_gateway.tokens.claim_paths import is_path
@@ -83,12 +84,12 @@ class MtlsSettings(Section):
 
 
 class IssuerSettings(Section):
-    """One authorization server whose JWT access tokens count."""
+    """One authorization server whose access tokens count."""
 
     issuer: IssuerUrl
     """Its identifier: the token's `iss`, compared whole."""
-    mode: Annotated[Literal["jwt"], later("introspection", "uma")] = "jwt"
-    """How its tokens are judged."""
+    mode: Annotated[Literal["jwt", "introspection"], later("uma")] = "jwt"
+    """How its tokens are judged: as JWTs by its keys, or by what it answers about each (`introspection`)."""
     audiences: Annotated[list[Text], Field(min_length=1)] | None = None
     """What a token's `aud` must name, any of them, compared whole. Absent: `server.public_url`."""
     jwks_uri: FetchedUrl | None = None
@@ -115,15 +116,6 @@ class IssuerSettings(Section):
     """Only switched off: a token that is bound by DPoP is refused in this version."""
     mtls: MtlsSettings | None = None
     """Only switched off: a token that is bound to a certificate is refused in this version."""
-    introspection: NotYet = None
+    introspection: IntrospectionSettings | None = None
+    """With `mode: introspection`: where and as whom it is asked."""
     uma: NotYet = None
-
-
-class RevocationSettings(Section):
-    """Tokens that do not count although they verify."""
-
-    jti: list[Text] = Field(default=[])
-    """Token ids."""
-    subjects: list[Text] = Field(default=[])
-    """Subjects, of any issuer."""
-    file: NotYet = None

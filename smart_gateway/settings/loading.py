@@ -25,7 +25,7 @@ from smart_gateway.settings.tree import Entry, Node
 logger = logging.getLogger(__name__)
 
 _MAY_BE_NULL = {("policy", "limits", "requests_per_minute")}
-_NAMES_OF_FILES = frozenset({"from_file", "jwks_file", "certificate", "key", "client_ca"})
+_NAMES_OF_FILES = frozenset({"from_file", "jwks_file", "key_file", "certificate", "key", "client_ca"})
 _ROUNDS = 12  # each puts aside what the model refused; a value can be refused once at every level
 _STAND_INS: dict[str, Any] = {
     "public_url": "https://stand-in.invalid/fhir",
@@ -268,7 +268,7 @@ def _lookup(root: Node, path: KeyPath) -> Node | None:
 def _files_named(root: Node, directory: Path) -> Iterator[Path]:
     """Files besides the YAML ones whose change is a change of the settings."""
     for path, node in root.walk():
-        named = path[-1:] and (path[-1] in _NAMES_OF_FILES or path[-3:-1] == ("value_sets", "files"))
+        named = path[-1:] and (path[-1] in _NAMES_OF_FILES or path[-3:-1] == ("value_sets", "files") or path == ("revocation", "file"))
         if named and isinstance(node.content, str):
             yield directory / node.content
 

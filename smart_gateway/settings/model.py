@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from smart_gateway.settings.hooks import HooksSettings
-from smart_gateway.settings.issuers import IssuerSettings, RevocationSettings
+from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.policy import PolicySettings
+from smart_gateway.settings.revocation import RevocationSettings
 from smart_gateway.settings.secret import Surroundings
 from smart_gateway.settings.section import NotYet, Section, Text
 from smart_gateway.settings.server import ServerSettings, UpstreamSettings

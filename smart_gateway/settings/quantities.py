@@ -43,5 +43,6 @@ _DurationText = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m
 _SizeText = Annotated[str, Field(pattern=r"^[0-9]{1,9}(B|KiB|MiB|GiB)$")]
 
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=_DurationText), Field(gt=0)]
+DurationOrNone = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=_DurationText)]
 Leeway = Annotated[float, BeforeValidator(parse_leeway, json_schema_input_type=_DurationText)]
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=_SizeText), Field(gt=0)]

@@ -11,6 +11,7 @@ from smart_gateway.settings.addresses import BaseUrl, HeaderName, Listen, Networ
 from smart_gateway.settings.quantities import Duration, Size
 from smart_gateway.settings.secret import Secret
 from smart_gateway.settings.section import NotYet, Section, Text, shape
+from smart_gateway.settings.shared_cache import SharedCacheSettings
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
@@ -72,6 +73,8 @@ class ServerSettings(Section):
     """Absent: no other origin may call."""
     sealing: SealingSettings = SealingSettings()
     """How paging links are sealed."""
+    shared_cache: SharedCacheSettings | None = None
+    """What workers and replicas know together. Absent: each process knows its own."""
     compression: Literal["none", "gzip"] = "none"
     """`gzip`: answers of 1 KiB and more are compressed for clients that accept it. Not the default: it costs CPU that a proxy in front
     of the gateway has to spare, and an answer that holds both a secret and what an attacker chose tells of the secret by its length

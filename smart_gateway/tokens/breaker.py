@@ -30,7 +30,9 @@ class Breaker:
         return min(doubled, self._most) - abs(now - self._failed_at)
 
     def failed(self, now: float) -> None:
-        """An attempt that began at ``now`` failed."""
+        """An attempt that began at ``now`` failed. One that began within the pause after another tells nothing new."""
+        if self.wait(now) > 0:
+            return
         self._failures += 1
         self._failed_at = now
 

@@ -70,7 +70,7 @@ class Introspection:
 
     async def probe(self, now: float) -> None:
         """Asks about a token that nobody has. Raises DependencyUnavailable where the endpoint cannot be asked by this client."""
-        if await self._endpoint_says(self._entropy(_PROBE_BYTES).hex(), now) is not None:
+        if await self._question(self._entropy(_PROBE_BYTES).hex(), now) is not None:
             raise FetchError("it calls a token active that was made up", answered=200)
         self._succeed()
 
@@ -112,14 +112,11 @@ class Introspection:
 
     async def _run(self, key: str, token: str, now: float) -> Introspected | DependencyUnavailable:
         try:
-            claims = await self._endpoint_says(token, now)
+            claims = await self._question(token, now)
             self._succeed()
             return await self._keep(key, claims, now)
         except DependencyUnavailable as error:
             return self._note(error, now)
-        except Exception:
-            _log.exception("the introspection endpoint of %s cannot be asked", self._config.issuer)
-            return self._unavailable(now)
         finally:
             self._flights.pop(key, None)
 
@@ -140,8 +137,17 @@ class Introspection:
         retry_after = max(1, math.ceil(self._breaker.wait(now)))
         return DependencyUnavailable("The token's issuer cannot be asked about it at the moment.", retry_after=retry_after)
 
-    async def _endpoint_says(self, token: str, now: float) -> Mapping[str, Any] | None:
-        """The claims of a token that is active, None for one that is not. Raises DependencyUnavailable."""
+    async def _question(self, token: str, now: float) -> Mapping[str, Any] | None:
+        """The claims of a token that is active, None for one that is not. Raises DependencyUnavailable, and nothing else."""
+        try:
+            return _active(await self._read(await self._post(token, now), now))
+        except DependencyUnavailable:
+            raise
+        except Exception as error:
+            _log.exception("asking the introspection endpoint of %s failed", self._config.issuer)
+            raise FetchError(f"the question failed ({type(error).__name__})", answered=200) from error
+
+    async def _post(self, token: str, now: float) -> Received:
         url = await self._url(now)
         accept = SIGNED_MEDIA if self._asking.signed else "application/json"
         form = {"token": token, "token_type_hint": "access_token"}
@@ -150,7 +156,7 @@ class Introspection:
         if received.status != 200:
             text = "it refuses this client's credentials" if received.status in {401, 403} else f"answered {received.status}"
             raise FetchError(text, answered=received.status)
-        return _active(await self._read(received, now))
+        return received
 
     async def _url(self, now: float) -> str:
         url = self._asking.url or (await self._discovery.document(now)).get("introspection_endpoint")
@@ -186,10 +192,10 @@ class Introspection:
         """Counted from when the question was asked, and never past the token's own expiry."""
         ttl = self._asking.negative_cache if claims is None else self._asking.cache
         expires_at = claims.get("exp") if claims is not None else None
-        if isinstance(expires_at, int | float) and not isinstance(expires_at, bool):
-            ttl = min(ttl, expires_at - now)
-        if ttl >= _LEAST_TIME:  # also false for what is no number
-            await self._cache.put(key, json.dumps(claims, allow_nan=False).encode(), ttl, now)
+        if isinstance(expires_at, int | float) and expires_at < now + ttl:
+            ttl = max(0, expires_at) - now
+        if ttl >= _LEAST_TIME:
+            await self._cache.put(key, json.dumps(claims).encode(), ttl, now)
         return Introspected(claims, now + ttl)
 
 

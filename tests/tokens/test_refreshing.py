@@ -95,9 +95,9 @@ async def test_nothing_kept_and_failing_is_503_with_growing_backoff(value: Refre
 
 def test_after_a_hundred_thousand_failures_the_backoff_still_has_a_number() -> None:
     breaker = Breaker(backoff=2.0, most=8.0)
-    for _ in range(100_000):
-        breaker.failed(0.0)
-    assert breaker.wait(1.0) == 7.0
+    for count in range(100_000):
+        breaker.failed(8.0 * count)
+    assert breaker.wait(8.0 * 99_999 + 1) == 7.0
 
 
 async def test_stale_serves_for_its_time_and_no_longer(value: Refreshed[int], source: Source) -> None:
