@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from smart_gateway.answers.capability import facts
 from smart_gateway.errors import SettingsError, SmartGatewayError, UpstreamError
 from smart_gateway.fhir.value_sets import ValueSets
+from smart_gateway.gateway.credentials import Asking
 from smart_gateway.gateway.departure import Departure
 from smart_gateway.gateway.headers import RequestId, to_upstream
 from smart_gateway.gateway.lookout import Lookout
@@ -220,9 +221,11 @@ def _inner(app: ASGIApp, snapshot: Snapshot, root_path: str) -> Inner:
     """``app`` as the gateway's own service, asked for nobody's request."""
     http = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http"}
     scope: Scope = {**http, "path": root_path, "root_path": root_path, "headers": [], "client": None, "server": None}
-    headers = to_upstream(scope, snapshot, RequestId(snapshot.entropy(8).hex()))
+    request_id = RequestId(snapshot.entropy(8).hex())
+    headers = to_upstream(scope, snapshot, request_id)
     bounds = AnswerBounds(snapshot.answer_size, snapshot.answer_time)
-    return Inner(app, scope, urlsplit(snapshot.policy.bases.public).path, headers, Departure(_never, Lookout()), bounds)
+    credential = snapshot.credentials.of(Asking(), request_id.own, snapshot.clock)
+    return Inner(app, scope, urlsplit(snapshot.policy.bases.public).path, headers, Departure(_never, Lookout()), bounds, credential)
 
 
 def _informed(snapshot: Snapshot, capabilities: Capabilities, value_sets: ValueSets) -> Snapshot:

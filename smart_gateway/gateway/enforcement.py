@@ -114,6 +114,7 @@ class Enforcement:
             to_upstream(exchange.scope, snapshot, exchange.id),
             exchange.departure,
             AnswerBounds(snapshot.answer_size, snapshot.answer_time),
+            snapshot.credentials.of(exchange.asking, exchange.id.own, snapshot.clock),
         )
 
 

@@ -11,6 +11,7 @@ from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.refusals import Facing, refuse
 from smart_gateway.errors import SmartGatewayError
 from smart_gateway.gateway.cors import cors_headers
+from smart_gateway.gateway.credentials import Asking
 from smart_gateway.gateway.departure import Departure
 from smart_gateway.gateway.headers import RequestId, name_request
 from smart_gateway.gateway.lookout import Lookout
@@ -18,6 +19,7 @@ from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.policy.plan import Deny, Permit
 from smart_gateway.principal import Principal
 from smart_gateway.request.model import FhirRequest
+from smart_gateway.tokens.presented import Presented
 
 JSON_TYPE = (b"content-type", b"application/fhir+json; charset=utf-8")
 
@@ -46,8 +48,9 @@ class Findings:
 
 
 class Exchange:
-    """A request and its answer. ``findings`` grow as it goes on; ``started`` tells whether an answer has begun to leave; ``read`` is the
-    body where it was needed for the decision, ``received`` whether any of it has come in."""
+    """A request and its answer. ``findings`` grow as it goes on; ``presented`` is what it came with besides, once it was looked at;
+    ``started`` tells whether an answer has begun to leave; ``read`` is the body where it was needed for the decision, ``received``
+    whether any of it has come in."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, snapshot: Snapshot, lookout: Lookout) -> None:
         self.scope = scope
@@ -55,6 +58,7 @@ class Exchange:
         self.departure = Departure(receive, lookout)
         self.id: RequestId = name_request(scope, snapshot)
         self.findings = Findings()
+        self.presented: Presented | None = None
         self.read: bytes | None = None
         self.received = False
         self._receive = receive
@@ -64,6 +68,14 @@ class Exchange:
     def started(self) -> bool:
         """Whether the head of an answer has left."""
         return self.findings.status != 0
+
+    @property
+    def asking(self) -> Asking:
+        """Who asks, as far as it is known, and with which token."""
+        principal, presented = self.findings.principal, self.presented
+        if principal is None or presented is None:
+            return Asking()
+        return Asking(principal, presented.scheme, presented.token)
 
     @property
     def is_head(self) -> bool:

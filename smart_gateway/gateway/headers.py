@@ -80,10 +80,6 @@ def to_upstream(scope: Scope, snapshot: Snapshot, request_id: RequestId) -> list
     if client is not None:
         headers.append((b"x-forwarded-for", client.encode("ascii")))
     headers += [(name, value) for name, value in scope["headers"] if name in _TO_UPSTREAM and _VISIBLE.fullmatch(value) is not None]
-    if snapshot.upstream_authorization is not None:
-        headers.append((b"authorization", snapshot.upstream_authorization.encode("ascii")))
-    elif snapshot.forward_authorization:
-        headers += [(name, value) for name, value in scope["headers"] if name == b"authorization"]
     return headers
 
 

@@ -26,6 +26,7 @@ async def identify(exchange: Exchange, request: FhirRequest) -> tuple[Principal,
     if request.interaction in DISCOVERY:
         return ANONYMOUS, Arrival(snapshot.clock())
     presented, now = present(exchange, snapshot), snapshot.clock()
+    exchange.presented = presented
     if presented.token is None:
         if is_public(request, snapshot.policy):
             return ANONYMOUS, Arrival(now, presented.address)

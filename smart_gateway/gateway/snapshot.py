@@ -10,7 +10,9 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from smart_gateway.answers.smart_configuration import Declared
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL
+from smart_gateway.gateway.credentials import Credentials
 from smart_gateway.gateway.hooks import Amendments
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
@@ -43,9 +45,9 @@ class TokenVerifier(Protocol):
 
 
 class Discovery(Protocol):
-    """The first issuer's own discovery document, cached by whoever implements it (semantics 11)."""
+    """The issuers' own discovery documents, cached by whoever implements it (semantics 11)."""
 
-    async def document(self) -> Mapping[str, Any]:
+    async def document(self, issuer: str) -> Mapping[str, Any]:
         """The JSON object as the issuer gives it. Raises DependencyUnavailable."""
         ...
 
@@ -62,12 +64,12 @@ class EventLog(Protocol):
 class Snapshot:
     """One consistent state of the gateway's settings.
 
-    ``issuers`` are the issuers' URLs, for RFC 9728. Sizes are bytes, times seconds.
-    ``upstream_authorization`` is the Authorization value sent upstream in place of the client's; ``forward_authorization`` sends the
-    client's own. ``trusted_proxies`` are the networks whose X-Forwarded-For and ``certificate_header`` are believed. ``clock`` gives
-    seconds since the epoch, ``entropy`` that many random bytes. ``public_path`` is the path of the public base, without a trailing
-    slash: the only one served; ``public_host`` its host, with the port where it says one. ``compression``: answers are compressed for
-    clients that accept it.
+    ``issuers`` are the issuers' URLs, for RFC 9728; clients are told more of ``described_issuer`` (None: the first), over which
+    ``declared`` counts. Sizes are bytes, times seconds.
+    ``credentials`` are what the upstream gets to know of who asks. ``trusted_proxies`` are the networks whose X-Forwarded-For and
+    ``certificate_header`` are believed. ``clock`` gives seconds since the epoch, ``entropy`` that many random bytes. ``public_path`` is
+    the path of the public base, without a trailing slash: the only one served; ``public_host`` its host, with the port where it says
+    one. ``compression``: answers are compressed for clients that accept it.
     """
 
     policy: Policy
@@ -80,13 +82,14 @@ class Snapshot:
     sealer: Sealer
     log: EventLog
     issuers: tuple[str, ...]
+    described_issuer: str | None = None
+    declared: Declared = field(default_factory=Declared)
     dpop_algorithms: tuple[str, ...] = ()
     required_scope_url: str = REQUIRED_SCOPE_URL
     trusted_proxies: tuple[Network, ...] = ()
     certificate_header: CertificateHeader | None = None
     cors_origins: frozenset[str] = frozenset()
-    forward_authorization: bool = False
-    upstream_authorization: str | None = field(default=None, repr=False)
+    credentials: Credentials = field(default_factory=Credentials, repr=False)
     answer_size: int = 64 * 1024 * 1024
     answer_time: float = 60.0
     dry_run: bool = False

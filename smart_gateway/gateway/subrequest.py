@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from smart_gateway.errors import SmartGatewayError, UpstreamError, UpstreamTimeout
 from smart_gateway.fhir.media import FHIR_JSON, FORM, content_type, is_json_body
 from smart_gateway.fhir.query import encode_query
+from smart_gateway.gateway.credentials import NO_CREDENTIAL, Credential
 from smart_gateway.gateway.departure import ClientGone, Departure
 from smart_gateway.gateway.target import base_path, inner_path
 from smart_gateway.policy.plan import UpstreamRequest
@@ -62,16 +63,27 @@ class AnswerBounds:
 class Inner:
     """The inner app as one request's service: everything sent is built from ``outer`` and a plan, never from the client's bytes.
 
-    ``headers`` go with every request (``gateway.headers.to_upstream``); ``public_path`` is the path of the public base.
+    ``headers`` go with every request (``gateway.headers.to_upstream``), and so does what ``credential`` says; ``public_path`` is the path
+    of the public base.
     """
 
-    def __init__(self, app: ASGIApp, outer: Scope, public_path: str, headers: Headers, departure: Departure, bounds: AnswerBounds) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        outer: Scope,
+        public_path: str,
+        headers: Headers,
+        departure: Departure,
+        bounds: AnswerBounds,
+        credential: Credential = NO_CREDENTIAL,
+    ) -> None:
         self._app = app
         self._outer = outer
         self._public_path = public_path
         self._headers = headers
         self._departure = departure
         self._bounds = bounds
+        self._credential = credential
 
     async def collect(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes | None = None) -> Received:
         """The whole answer to ``request`` with ``headers``, asked for as FHIR JSON. Raises UpstreamError and its subclasses."""
@@ -97,7 +109,7 @@ class Inner:
     async def stream(self, request: UpstreamRequest, headers: Iterable[tuple[bytes, bytes]], receive: Receive, send: Send) -> None:
         """Sends ``request`` with ``headers`` and the body that ``receive`` gives, the answer to ``send``."""
         try:
-            await self._app(self._scope(request, headers), receive, send)
+            await self._app(self._scope(request, (*await self._credential.headers(), *headers)), receive, send)
         except (SmartGatewayError, ClientGone):
             raise
         except Exception as error:

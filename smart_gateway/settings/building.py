@@ -21,6 +21,7 @@ from smart_gateway.observe.logs import DecisionLog, Sink
 from smart_gateway.policy.model import (
     DEFAULT_SHARED_TYPES,
     DEFAULT_USERS,
+    ActorRule,
     ClientRule,
     Policy,
     PublicInteraction,
@@ -33,14 +34,15 @@ from smart_gateway.request.parsing import RequestParser
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import ResourceScope
 from smart_gateway.settings.building_senders import build_certificate_header
+from smart_gateway.settings.credentials import build_credentials
 from smart_gateway.settings.hooks import build_amendments
 from smart_gateway.settings.introspection import build_introspection
 from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy import ClientSettings, FileSink, PolicySettings, UserSettings
 from smart_gateway.settings.revocation import build_deny_list
-from smart_gateway.settings.server import BearerAuthorization
 from smart_gateway.settings.shared_cache import build_shared_cache
+from smart_gateway.settings.udap import build_certifications
 from smart_gateway.settings.value_sets import read_files
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 from smart_gateway.tokens.shared_cache import SharedCache
@@ -67,6 +69,7 @@ class Built:
         """Ends key fetches and the shared cache, unless ``successor`` goes on with them, and closes files."""
         if successor is None or successor.verifier is not self.verifier:
             await self.verifier.aclose()
+        await self.snapshot.credentials.authorization.aclose()
         if successor is None or successor.cache is not self.cache:
             await self.cache.aclose()
         for file in self.files:
@@ -94,8 +97,7 @@ def build(
     cache = build_shared_cache(settings, sealing_keys, None if previous is None else previous.cache)
     files = tuple(FileIO(settings.file(sink.file), "ab") for sink in sinks if isinstance(sink, FileSink))
     verifier = _verifier(issuers, policy, cache, previous)
-    authorization = settings.upstream.authorization
-    bearer = authorization.bearer.reveal() if isinstance(authorization, BearerAuthorization) else None
+    credentials = build_credentials(settings)
     snapshot = Snapshot(
         policy=policy,
         parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits, policy.bases.public),
@@ -106,13 +108,14 @@ def build(
         sealer=Sealer(sealing_keys, settings.server.sealing.lifetime),
         log=DecisionLog(_sink(files, log="log" in sinks)),
         issuers=tuple(issuer.issuer for issuer in settings.issuers),
+        described_issuer=settings.server.smart_configuration.issuer,
+        declared=settings.server.smart_configuration.declared(),
         required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
         trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),
         certificate_header=build_certificate_header(settings.server.client_certificate_header),
         cors_origins=frozenset(settings.server.cors.origins if settings.server.cors else ()),
         compression=settings.server.compression == "gzip",
-        forward_authorization=authorization == "forward",
-        upstream_authorization=None if bearer is None else f"Bearer {bearer}",
+        credentials=credentials,
         answer_size=settings.upstream.answer_size,
         answer_time=settings.upstream.answer_time,
         dry_run=dry_run,
@@ -138,6 +141,9 @@ def build_policy(settings: Settings) -> Policy:
         vocabulary=load_vocabulary(release),
         bases=Bases(settings.server.public_url, settings.upstream.url or settings.server.public_url),
         clients=None if policy.clients is None else {name: _client(client) for name, client in policy.clients.items()},
+        actors=None if policy.actors is None else {name: ActorRule(_scopes(actor.limit)) for name, actor in policy.actors.items()},
+        certifications=build_certifications(settings),
+        certified_only=policy.udap is not None and policy.udap.required,
         users=DEFAULT_USERS if policy.users is None else _users(policy.users),
         shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
         compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},
@@ -181,6 +187,7 @@ def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
         max_token_lifetime=issuer.max_token_lifetime,
         claims=ClaimPaths(**{name: tuple(paths) for name, paths in claims.model_dump().items()}),
         replacement=None if issuer.scope_format is None else issuer.scope_format.replacement(),
+        ceiling=_scopes(issuer.ceiling),
         v1_write=issuer.v1_write,
         fhir_user_bases=tuple(issuer.fhir_user_bases),
         allow_http=issuer.allow_http,
@@ -195,6 +202,8 @@ def _client(client: ClientSettings) -> ClientRule:
         pin=pin,
         limit=limit,
         system_role=client.role == "system",
+        intersect_registered=client.intersect_registered,
+        issuers=None if client.issuers is None else frozenset(client.issuers),
         networks=None if client.networks is None else tuple(ip_network(network) for network in client.networks),
         max_token_age=client.max_token_age,
         sender_constraint=_SENDER_CONSTRAINTS[client.sender_constraint],

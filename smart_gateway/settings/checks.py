@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,8 @@ from pydantic import BaseModel
 
 from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.settings.addresses import ListenAddress, is_loopback, is_plain_http_elsewhere, parse_listen
+from smart_gateway.settings.ceilings import check_ceilings
+from smart_gateway.settings.credentials import check_credentials
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.hooks import check_hooks
 from smart_gateway.settings.introspection import check_introspection
@@ -22,13 +23,13 @@ from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.revocation import check_revocation
 from smart_gateway.settings.secret import Secret
 from smart_gateway.settings.sender_checks import check_senders
-from smart_gateway.settings.server import BearerAuthorization
 from smart_gateway.settings.shared_cache import check_shared_cache
+from smart_gateway.settings.smart_configuration import check_smart_configuration
+from smart_gateway.settings.udap import check_udap
 from smart_gateway.settings.value_sets import foreseen
 from smart_gateway.tokens.transport import MAX_DOCUMENT
 
 _LEAST_SEALING_KEY = 32  # characters; 32 random bytes in base64 are 44
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})  # RFC 7518 section 6
 
 
@@ -42,7 +43,9 @@ def check(settings: Settings, *, vocabulary_known: bool = True, proxying: bool =
     if vocabulary_known:
         value_sets, problems = foreseen(settings)
         yield from problems
-        yield from check_policy(settings.policy, load_vocabulary(settings.upstream.fhir_version), value_sets)
+        vocabulary = load_vocabulary(settings.upstream.fhir_version)
+        yield from check_policy(settings.policy, vocabulary, value_sets)
+        yield from check_ceilings(settings, vocabulary, value_sets)
 
 
 def _listening(settings: Settings) -> Iterator[Problem]:
@@ -137,12 +140,6 @@ def _sealing(settings: Settings) -> Iterator[Problem]:
             yield Problem((*path, index), text)
 
 
-def _bearer(settings: Settings) -> Iterator[Problem]:
-    authorization = settings.upstream.authorization
-    if isinstance(authorization, BearerAuthorization) and not _TOKEN.fullmatch(authorization.bearer.reveal()):
-        yield Problem(("upstream", "authorization", "bearer"), "holds characters that no bearer token has (RFC 6750)")
-
-
 def _audit_files(settings: Settings) -> Iterator[Problem]:
     for index, sink in enumerate(settings.policy.audit.sinks):
         if isinstance(sink, FileSink) and not settings.file(sink.file).parent.is_dir():
@@ -177,9 +174,11 @@ _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     check_revocation,
     check_shared_cache,
     _sealing,
-    _bearer,
+    check_credentials,
+    check_udap,
     check_senders,
     _audit_files,
     _plain_secrets,
     check_hooks,
+    check_smart_configuration,
 )

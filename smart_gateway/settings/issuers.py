@@ -106,6 +106,8 @@ class IssuerSettings(Section):
     """Where its tokens say what."""
     scope_format: ScopeFormatSettings | None = None
     """How it spells scopes, when not as SMART does."""
+    ceiling: list[Text] | None = None
+    """Never more than these scopes, whatever its tokens say: for an issuer of another organisation. Absent: no such bound."""
     v1_write: Literal["cud", "cu"] = "cud"
     """What a v1 `.write` means."""
     fhir_user_bases: list[BaseUrl] = Field(default=[])

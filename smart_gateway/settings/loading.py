@@ -268,7 +268,12 @@ def _lookup(root: Node, path: KeyPath) -> Node | None:
 def _files_named(root: Node, directory: Path) -> Iterator[Path]:
     """Files besides the YAML ones whose change is a change of the settings."""
     for path, node in root.walk():
-        named = path[-1:] and (path[-1] in _NAMES_OF_FILES or path[-3:-1] == ("value_sets", "files") or path == ("revocation", "file"))
+        named = path[-1:] and (
+            path[-1] in _NAMES_OF_FILES
+            or path[-3:-1] == ("value_sets", "files")
+            or path[-3:-1] in {("udap", "anchors"), ("udap", "statements")}
+            or path == ("revocation", "file")
+        )
         if named and isinstance(node.content, str):
             yield directory / node.content
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from smart_gateway.settings.addresses import NetworkText
+from smart_gateway.settings.addresses import IssuerUrl, NetworkText
 from smart_gateway.settings.limits import LimitsSettings
 from smart_gateway.settings.quantities import Duration
 from smart_gateway.settings.section import UNAVAILABLE, NotYet, NotYetUnlessFalse, Section, Text, later, shape
+from smart_gateway.settings.udap import UdapSettings
 from smart_gateway.settings.value_sets import ValueSetSettings
 
 ScopeList = list[Text]
@@ -21,6 +22,8 @@ class ClientSettings(Section):
 
     registered_scopes: ScopeList | None = None
     """What it registered: the only scopes that a refusal hints at. Absent: not known, everything may be hinted."""
+    intersect_registered: bool = False
+    """Whether scopes of its tokens count only within `registered_scopes` of the same context (patient, user, system)."""
     limit: ScopeList | None = None
     """Never more than these, whatever the token says."""
     pin: ScopeList | None = None
@@ -28,6 +31,9 @@ class ClientSettings(Section):
     role: Literal["system"] | None = None
     """`system`: its `system/` scopes count."""
     groups: NotYet = None
+    issuers: Annotated[list[IssuerUrl], Field(min_length=1)] | None = None
+    """The issuers whose tokens may name this client; in those of others it is nobody (403). Absent: any. With several issuers, names of
+    clients can meet."""
     networks: Annotated[list[NetworkText], Field(min_length=1)] | None = None
     """Networks (`10.1.0.0/16`) that it must come from; behind a proxy, `server.trusted_proxies` says whose word counts for that."""
     max_token_age: Duration | None = None
@@ -35,6 +41,13 @@ class ClientSettings(Section):
     sender_constraint: Literal["dpop", "mtls", "any"] | None = None
     """Its tokens must be bound to its key: by DPoP (RFC 9449), by its certificate (RFC 8705), or by either (`any`)."""
     requests_per_minute: NotYet = None
+
+
+class ActorSettings(Section):
+    """Who acts for the subject of a token (`act`, RFC 8693), by its `sub` or its `client_id`; `"*"` is everybody who is not named."""
+
+    limit: ScopeList | None = None
+    """Never more than these while it acts. Absent: as much as the token itself opens."""
 
 
 UserWord = Annotated[Literal["everything", "compartment", "patient", "nothing"], later("related_patient")]
@@ -122,6 +135,11 @@ class PolicySettings(Section):
     clients: dict[Text, ClientSettings] | None = None
     """Absent: every client's scopes decide alone. Present: a client neither named nor met by `"*"` is refused, and `system/` scopes
     count only for `role: system`."""
+    actors: dict[Text, ActorSettings] | None = None
+    """Absent: whoever an issuer lets act for its subjects may. Present: a token whose actor is neither named nor met by `"*"` is refused.
+    An actor that another issuer named (`act.iss`) is met by `"*"` only. Where the token says `may_act`, it must be who acts."""
+    udap: UdapSettings | None = None
+    """Absent: no client is certified, and none needs to be."""
     users: Annotated[UserSettings | None, BeforeValidator(_refuse_list_form)] = None
     """Absent: Practitioner everything, Patient compartment, RelatedPerson patient, others nothing."""
     shared_types: list[Text] | None = None

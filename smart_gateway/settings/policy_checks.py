@@ -35,7 +35,7 @@ def _clients(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSe
         for key in ("registered_scopes", "limit", "pin"):
             scopes = getattr(client, key)
             if scopes is not None:
-                yield from _scopes(scopes, (*path, key), vocabulary, value_sets, plain_counts=key == "registered_scopes")
+                yield from check_scopes(scopes, (*path, key), vocabulary, value_sets, plain_counts=key == "registered_scopes")
                 if not scopes and key != "registered_scopes":
                     yield warning((*path, key), "is empty: this client gets nothing at all")
         yield from _client_role(name, client, path)
@@ -58,7 +58,7 @@ def _users(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets
         path: KeyPath = ("policy", "users", kind)
         bound = policy.users.of(kind) if policy.users is not None else "nothing"
         if isinstance(bound, list):
-            yield from _scopes(bound, path, vocabulary, value_sets, plain_counts=False)
+            yield from check_scopes(bound, path, vocabulary, value_sets, plain_counts=False)
             if not bound:
                 yield warning(path, "is empty: these users get nothing")
         elif bound == "compartment" and kind not in _HAS_COMPARTMENT:
@@ -67,7 +67,10 @@ def _users(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets
             yield warning(path, "opens every patient's record to these users")
 
 
-def _scopes(texts: list[str], path: KeyPath, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool) -> Iterator[Problem]:
+def check_scopes(
+    texts: list[str], path: KeyPath, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool
+) -> Iterator[Problem]:
+    """What cannot be meant in a list of scopes at ``path``; ``plain_counts``: scopes that open no resource have an effect there."""
     for index, text in enumerate(texts):
         reason = scope_objection(text, vocabulary, value_sets, plain_counts=plain_counts)
         if reason is not None:

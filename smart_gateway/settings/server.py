@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from smart_gateway.fhir.releases import Release
 from smart_gateway.settings.addresses import BaseUrl, HeaderName, Listen, NetworkText, Origin
+from smart_gateway.settings.credentials import Authorization
+from smart_gateway.settings.identity_headers import IdentityHeaderSettings
 from smart_gateway.settings.quantities import Duration, Size
 from smart_gateway.settings.secret import Secret
-from smart_gateway.settings.section import NotYet, Section, Text, shape
+from smart_gateway.settings.section import NotYet, Section, Text
 from smart_gateway.settings.shared_cache import SharedCacheSettings
+from smart_gateway.settings.smart_configuration import SmartConfigurationSettings
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 
@@ -81,22 +84,9 @@ class ServerSettings(Section):
     (BREACH)."""
     tls: TlsSettings | None = None
     """Absent: plain HTTP."""
+    smart_configuration: SmartConfigurationSettings = SmartConfigurationSettings()
+    """What clients are told of the authorization server besides what it says itself."""
     listeners: NotYet = None
-
-
-class BearerAuthorization(Section):
-    """A fixed bearer token for the upstream."""
-
-    bearer: Secret
-    """Sent as `Authorization: Bearer ...` in place of the client's token."""
-    client_credentials: NotYet = None
-    token_exchange: NotYet = None
-
-
-Authorization = Annotated[
-    Annotated[Literal["none", "forward"], Tag("word")] | Annotated[BearerAuthorization, Tag("mapping")],
-    Discriminator(shape),
-]
 
 
 class UpstreamSettings(Section):
@@ -109,7 +99,10 @@ class UpstreamSettings(Section):
     allow_http: bool = False
     """Plain http to an address that is not loopback."""
     authorization: Authorization = "none"
-    """What the upstream gets in `Authorization`: nothing, the client's own token (`forward`), or `{bearer: SECRET}`."""
+    """What the upstream gets in `Authorization`: nothing, the client's own token (`forward`), or `{bearer: SECRET}`,
+    `{client_credentials: ...}` or `{token_exchange: ...}`."""
+    identity_headers: IdentityHeaderSettings | None = None
+    """Absent: no header tells the upstream who asks."""
     compartment_search: Literal["parameter", "compartment", "union"] = "parameter"
     """How a compartment is searched upstream: by the type's preferred parameter (`patient`), as `Patient/[id]/[type]` where the
     upstream has that, or by each of its parameters side by side (`union`: finds every member on any server)."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from smart_gateway.fhir.references import Bases, Reference, is_id, parse_reference
-from smart_gateway.principal import Principal
+from smart_gateway.principal import Ceiling, Principal
 from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.tokens.authorization_details import LaunchGrant, detailed_grant
 from smart_gateway.tokens.claim_paths import find_claim, read_nested
@@ -41,6 +41,7 @@ def read_principal(claims: Mapping[str, Any], config: IssuerConfig, bases: Bases
         actors=read_actors(claims, config.issuer),
         may_act=read_may_act(claims, config.issuer),
         claims=MappingProxyType(dict(claims)),
+        ceilings=() if config.ceiling is None else (Ceiling(f"the issuer {config.issuer}", config.ceiling),),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.scopes.replacement import Replacement
+from smart_gateway.scopes.scope import ResourceScope
 from smart_gateway.tokens.algorithms import ALGORITHMS, DEFAULT_ALGORITHMS
 from smart_gateway.tokens.client_authentication import ClientAuthentication
 
@@ -50,8 +51,9 @@ class IssuerConfig:
     ``introspection``.
 
     ``issuer`` and ``audiences`` are compared whole; ``leeway`` and ``max_token_lifetime`` are in seconds; keys come from
-    ``jwks_file``, else ``jwks_uri``, else discovery. ``replacement`` restores replaced characters in scopes;
-    ``fhir_user_bases`` are further service bases, without a trailing slash, whose fhirUser URLs count.
+    ``jwks_file``, else ``jwks_uri``, else discovery. ``ceiling``: never more than these scopes; None where there is none.
+    ``replacement`` restores replaced characters in scopes; ``fhir_user_bases`` are further service bases, without a trailing slash, whose
+    fhirUser URLs count.
     Raises SettingsError for an issuer without audience or algorithm, or with one that is not asymmetric.
     """
 
@@ -64,6 +66,7 @@ class IssuerConfig:
     max_token_lifetime: float | None = None
     claims: ClaimPaths = field(default_factory=ClaimPaths)
     replacement: Replacement | None = None
+    ceiling: tuple[ResourceScope, ...] | None = None
     v1_write: str = "cud"
     fhir_user_bases: tuple[str, ...] = ()
     allow_http: bool = False

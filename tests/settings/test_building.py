@@ -13,6 +13,7 @@ import pytest
 
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Bases
+from smart_gateway.gateway.credentials import ForwardedToken, IdentityHeaders, NoAuthorization
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import (
     DEFAULT_SHARED_TYPES,
@@ -162,7 +163,7 @@ async def test_the_snapshot_has_everything_that_a_request_needs() -> None:
     snapshot = built.snapshot
     assert (snapshot.issuers, snapshot.cors_origins) == (("https://idp.example.org",), {"https://app.example"})
     assert snapshot.trusted_proxies == (ip_network("10.1.0.0/16"), ip_network("::1"))
-    assert (snapshot.forward_authorization, snapshot.upstream_authorization, snapshot.dry_run) == (True, None, True)
+    assert (type(snapshot.credentials.authorization), snapshot.dry_run) == (ForwardedToken, True)
     assert (snapshot.answer_size, snapshot.answer_time) == (1024 * 1024, 5.0)
     assert (snapshot.limits.token, snapshot.limits.entries, snapshot.limits.body) == (4096, 10, Limits().body)
     assert snapshot.required_scope_url == "http://hl7.org/fhir/smart-app-launch/StructureDefinition/required-scope"
@@ -175,8 +176,8 @@ async def test_the_snapshot_has_everything_that_a_request_needs() -> None:
 
 def test_what_is_absent_is_at_its_safest() -> None:
     snapshot = build(load(), recording=False).snapshot
-    assert (snapshot.trusted_proxies, snapshot.cors_origins, snapshot.forward_authorization) == ((), frozenset(), False)
-    assert (snapshot.upstream_authorization, snapshot.dry_run) == (None, False)
+    assert (snapshot.trusted_proxies, snapshot.cors_origins, snapshot.dry_run) == ((), frozenset(), False)
+    assert (type(snapshot.credentials.authorization), snapshot.credentials.identity) == (NoAuthorization, IdentityHeaders())
     assert snapshot.required_scope_url == "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
 
 

@@ -258,7 +258,6 @@ def test_bad_settings(tmp_path: Path, text: str, key: str, says: str, nearest: s
 
 LATER = [
     ("server: {listeners: []}", "server.listeners"),
-    ("upstream: {authorization: {token_exchange: {}}}", "upstream.authorization.token_exchange"),
     ("issuers: [{mode: uma}]", "issuers[0].mode"),
     ("issuers: [{uma: {}}]", "issuers[0].uma"),
     ("issuers: [{dpop: {required: true}}]", "issuers[0].dpop.required"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from smart_gateway.errors import SettingsError
+from smart_gateway.gateway.credentials import Asking
 from smart_gateway.settings.building import build
 from smart_gateway.settings.loading import examine, load_settings
 from smart_gateway.settings.secret import MAX_SECRET_BYTES, Secret
@@ -54,14 +55,14 @@ def test_paths_start_from_the_directory_of_the_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [SECRET, {"from_env": "TOKEN"}])
-def test_nothing_that_prints_settings_prints_a_secret(form: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_that_prints_settings_prints_a_secret(form: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         loaded = load_settings(settings(authorization={"bearer": form}), environment={"TOKEN": SECRET})
     snapshot = build(loaded, recording=False).snapshot
     shown = [repr(loaded), str(loaded), f"{loaded}", repr(loaded.model_dump()), loaded.model_dump_json(), repr(snapshot), caplog.text]
     assert all(SECRET not in text for text in shown)
     assert "Secret(" in repr(loaded)
-    assert snapshot.upstream_authorization == f"Bearer {SECRET}"
+    assert await snapshot.credentials.authorization.value(Asking(), 0.0) == f"Bearer {SECRET}"
 
 
 def test_a_secret_goes_nowhere_by_accident() -> None:

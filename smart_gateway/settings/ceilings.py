@@ -1,0 +1,42 @@
+"""What bounds tokens besides their own scopes, across sections: ceilings of issuers, limits of actors, registrations, names of clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smart_gateway.fhir.value_sets import ValueSets
+from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.model import Settings
+from smart_gateway.settings.policy import ClientSettings
+from smart_gateway.settings.policy_checks import check_scopes
+from smart_gateway.settings.problems import Problem, warning
+
+
+def check_ceilings(settings: Settings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
+    """Everything that the release does not know, that is not there, or that cannot be meant."""
+    for index, issuer in enumerate(settings.issuers):
+        if issuer.ceiling is not None:
+            path: KeyPath = ("issuers", index, "ceiling")
+            yield from check_scopes(issuer.ceiling, path, vocabulary, value_sets, plain_counts=False)
+            if not issuer.ceiling:
+                yield warning(path, "is empty: no token of this issuer opens anything")
+    for name, actor in (settings.policy.actors or {}).items():
+        if actor.limit is not None:
+            yield from check_scopes(actor.limit, ("policy", "actors", name, "limit"), vocabulary, value_sets, plain_counts=False)
+    if settings.policy.actors == {}:
+        yield warning(("policy", "actors"), "is empty: every token with an actor is refused")
+    for name, client in (settings.policy.clients or {}).items():
+        yield from _client(name, client, settings)
+
+
+def _client(name: str, client: ClientSettings, settings: Settings) -> Iterator[Problem]:
+    path: KeyPath = ("policy", "clients", name)
+    trusted = {issuer.issuer for issuer in settings.issuers}
+    if client.intersect_registered and client.registered_scopes is None:
+        yield Problem((*path, "intersect_registered"), "needs registered_scopes")
+    for index, issuer in enumerate(client.issuers or ()):
+        if issuer not in trusted:
+            yield Problem((*path, "issuers", index), "is none of issuers")
+    if client.issuers is None and client.role == "system" and len(trusted) > 1 and name != "*":
+        yield warning((*path, "issuers"), "is missing: each of the issuers can give tokens in the name of this client")
