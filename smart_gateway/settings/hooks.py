@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.fhir.references import Bases
@@ -19,7 +21,16 @@ from smart_gateway.settings.section import Section
 if TYPE_CHECKING:
     from smart_gateway.settings.model import Settings
 
-HookName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def _require_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise PydanticCustomError("hook", "must be module:object, such as our_hooks:consent")
+    return text
+
+
+HookName = Annotated[str, AfterValidator(_require_name)]
 
 
 class HooksSettings(Section):

@@ -32,12 +32,19 @@ def policy_of(path: Path) -> dict[str, Any]:
 
 
 def test_there_are_examples() -> None:
-    assert {path.parent.name for path in EXAMPLES} == {"azure-ad", "middleware_starlette", "sidecar-hapi-keycloak", "smart-launcher"}
+    assert {path.parent.name for path in EXAMPLES} == {
+        "azure-ad",
+        "hooks",
+        "middleware_starlette",
+        "sidecar-hapi-keycloak",
+        "smart-launcher",
+    }
 
 
 @pytest.mark.parametrize("path", [*EXAMPLES, ROOT / "config" / "gateway.yaml"], ids=lambda path: path.parent.name)
-def test_every_shipped_file_loads_and_is_valid_by_the_schema(path: Path, tmp_path: Path) -> None:
+def test_every_shipped_file_loads_and_is_valid_by_the_schema(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "copy"
+    monkeypatch.syspath_prepend(str(folder))
     shutil.copytree(path.parent, folder)
     if (folder / "make_token.py").exists():
         subprocess.run([sys.executable, folder / "make_token.py"], check=True, capture_output=True)
