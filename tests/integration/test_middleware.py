@@ -125,6 +125,12 @@ def test_writes_at_the_mount_path(app: MakeApp, keycloak: Keycloak, mounted: Gat
     assert httpx.get(f"{hapi.base}/Observation/lab-0-chart-b").status_code == 200
 
 
+def test_a_batch_at_the_mount_path(amy: App) -> None:
+    entries = [{"request": {"method": "GET", "url": f"Patient/pat-{patient}"}} for patient in "ab"]
+    answer = amy.send("POST", "/", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    assert [entry["response"]["status"][:3] for entry in answer.json()["entry"]] == ["200", "404"], answer.text
+
+
 def test_the_application_beside_it_is_as_it_was(mounted: Gateway, app: MakeApp) -> None:
     assert httpx.get(mounted.base.removesuffix("/api/fhir")).text == "beside"
     refused(app(None, at=mounted).get("/Patient/pat-a"), 401)
