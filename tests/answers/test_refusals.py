@@ -39,6 +39,7 @@ ALL = [
     (errors.HeadersTooLarge("T."), 431, "too-long", "headers-too-large"),
     (errors.TokenMissing("T."), 401, "login", "token-missing"),
     (errors.TokenError("T.", reason="expired"), 401, "login", "expired"),
+    (errors.HookRefused("T."), 403, "forbidden", "refused-by-hook"),
     (errors.DependencyUnavailable("T."), 503, "transient", "dependency-unavailable"),
     (errors.UpstreamError("T."), 502, "transient", "upstream-error"),
     (errors.UpstreamUnavailable("T."), 503, "transient", "upstream-unavailable"),
