@@ -17,7 +17,10 @@ SmartGatewayError
 │   ├── TooManyRequests          429  carries ``retry_after``
 │   └── HeadersTooLarge          431
 ├── TokenError                   401  the token is missing or not to be trusted
-│   └── TokenMissing             401
+│   ├── TokenMissing             401
+│   └── ProofRefused             401  the token is bound by DPoP; carries ``algorithms`` of proofs
+│       ├── ProofMissing         401
+│       └── NonceWanted          401
 ├── HookRefused                  403  the operator's own hook refuses who comes
 ├── DependencyUnavailable        503  key set, introspection endpoint, audit sink, ...: fails closed
 ├── UpstreamError                502  the upstream's answer cannot be used
@@ -210,6 +213,34 @@ class TokenMissing(TokenError):
 
     code = "token-missing"
     error = None
+
+
+class ProofRefused(TokenError):
+    """The DPoP proof is not one of who the token is bound to, for this request (RFC 9449 section 7.1).
+
+    ``algorithms`` are the signature algorithms that proofs may have.
+    """
+
+    code = "invalid-proof"
+    error = "invalid_dpop_proof"
+
+    def __init__(self, text: str, *, algorithms: Sequence[str], reason: str | None = None) -> None:
+        super().__init__(text, reason=reason)
+        self.algorithms = tuple(algorithms)
+
+
+class ProofMissing(ProofRefused):
+    """The token is bound by DPoP, or must be, and is sent like one that is not (RFC 9449 section 7.2)."""
+
+    code = "proof-missing"
+    error = "invalid_token"
+
+
+class NonceWanted(ProofRefused):
+    """The proof has no nonce of this server's, or one whose time is over; the answer carries a new one (RFC 9449 section 9)."""
+
+    code = "nonce-wanted"
+    error = "use_dpop_nonce"
 
 
 class HookRefused(SmartGatewayError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -12,6 +12,7 @@ from smart_gateway.errors import (
     DependencyUnavailable,
     MethodNotAllowed,
     PageRefused,
+    ProofRefused,
     RequestError,
     SmartGatewayError,
     TokenError,
@@ -98,6 +99,8 @@ def _own_headers(reason: Deny | SmartGatewayError, facing: Facing) -> Headers:
             return _challenges(facing, "insufficient_scope", scope=_scope(reason))
         case PageRefused():
             return _challenges(facing, "insufficient_scope")
+        case ProofRefused():
+            return _proof_challenges(facing, reason)
         case TokenError():
             return _challenges(facing, reason.error, description=reason.text if reason.error is not None else None)
         case MethodNotAllowed():
@@ -138,6 +141,14 @@ def _challenges(facing: Facing, error: str | None, *, scope: str | None = None, 
     if facing.dpop_algs:
         challenges.append("DPoP " + ", ".join([*given, f'algs="{_quotable(" ".join(facing.dpop_algs))}"']))
     return tuple((b"www-authenticate", challenge.encode("ascii")) for challenge in challenges)
+
+
+def _proof_challenges(facing: Facing, refused: ProofRefused) -> Headers:
+    """What is wrong is said of DPoP alone, the scheme that such a token comes with. Spec: RFC 9449 sections 7.1, 7.2 and 9."""
+    proving = replace(facing, dpop_algs=refused.algorithms)
+    _, dpop = _challenges(proving, refused.error, description=refused.text)
+    bearer, _ = _challenges(proving, None)
+    return dpop, bearer
 
 
 def _quotable(text: str) -> str:

@@ -7,7 +7,7 @@ from starlette.types import Scope
 from smart_gateway.answers.answer import Answer
 from smart_gateway.gateway.snapshot import Snapshot
 
-_EXPOSED = b"WWW-Authenticate, ETag, Last-Modified, Location, Content-Location, Retry-After, X-Request-Id"
+_EXPOSED = b"WWW-Authenticate, ETag, Last-Modified, Location, Content-Location, Retry-After, X-Request-Id, DPoP-Nonce"
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _REQUEST_HEADERS = (
     b"Authorization, DPoP, Accept, Content-Type, If-Match, If-None-Match, If-Modified-Since, If-None-Exist, Prefer, X-Request-Id"

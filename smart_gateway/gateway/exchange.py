@@ -50,7 +50,7 @@ class Findings:
 class Exchange:
     """A request and its answer. ``findings`` grow as it goes on; ``presented`` is what it came with besides, once it was looked at;
     ``started`` tells whether an answer has begun to leave; ``read`` is the body where it was needed for the decision, ``received``
-    whether any of it has come in."""
+    whether any of it has come in; ``nonce`` is what the answer gives for the client's next DPoP proof."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, snapshot: Snapshot, lookout: Lookout) -> None:
         self.scope = scope
@@ -59,6 +59,7 @@ class Exchange:
         self.id: RequestId = name_request(scope, snapshot)
         self.findings = Findings()
         self.presented: Presented | None = None
+        self.nonce: str | None = None
         self.read: bytes | None = None
         self.received = False
         self._receive = receive
@@ -116,6 +117,8 @@ class Exchange:
         all_headers = [*headers, *self.id.headers, _NOSNIFF, *cors_headers(self.scope, self.snapshot)]
         if not public:
             all_headers.append(_PRIVATE)
+        if self.nonce is not None:
+            all_headers.append((b"dpop-nonce", self.nonce.encode("ascii")))
         if sandbox:
             all_headers.append(SANDBOX)
         self.findings.status = status

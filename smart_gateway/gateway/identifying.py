@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smart_gateway.errors import TokenMissing
+from smart_gateway.errors import RequestError, TokenMissing
 from smart_gateway.gateway.certificates import client_certificate
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import client_address
@@ -32,6 +32,7 @@ async def identify(exchange: Exchange, request: FhirRequest) -> tuple[Principal,
             return ANONYMOUS, Arrival(now, presented.address)
         raise TokenMissing("This request needs an access token.")
     principal = await snapshot.verifier.verify(presented.token, now)
+    exchange.nonce = snapshot.possessions.nonce(principal, presented, now)
     shown = await snapshot.possessions.check(principal, presented, now)
     return principal, Arrival(now, presented.address, shown)
 
@@ -40,12 +41,15 @@ def present(exchange: Exchange, snapshot: Snapshot) -> Presented:
     """What the request presents. Raises RequestError, HeadersTooLarge, TokenError."""
     scope = exchange.scope
     scheme, token = read_token(scope["headers"], snapshot.limits)
+    proofs = tuple(value for name, value in scope["headers"] if name == b"dpop")
+    if len(proofs) > 1:
+        raise RequestError("The request has two DPoP headers.", reason="duplicate-header", expression="http.DPoP")
     return Presented(
         method=scope["method"],
         url=snapshot.policy.bases.public + full_path(scope).decode("latin-1").removeprefix(snapshot.public_path),
         token=token,
         scheme=scheme,
-        proofs=tuple(value for name, value in scope["headers"] if name == b"dpop"),
+        proofs=proofs,
         certificate=client_certificate(scope, snapshot),
         address=client_address(scope, snapshot),
     )

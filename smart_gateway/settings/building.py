@@ -33,7 +33,7 @@ from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import ResourceScope
-from smart_gateway.settings.building_senders import build_certificate_header
+from smart_gateway.settings.building_senders import announced_algorithms, build_certificate_header, build_possessions
 from smart_gateway.settings.credentials import build_credentials
 from smart_gateway.settings.hooks import build_amendments
 from smart_gateway.settings.introspection import build_introspection
@@ -112,6 +112,8 @@ def build(
         declared=settings.server.smart_configuration.declared(),
         required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
         trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),
+        possessions=build_possessions(settings, sealing_keys, cache),
+        dpop_algorithms=announced_algorithms(settings),
         certificate_header=build_certificate_header(settings.server.client_certificate_header),
         cors_origins=frozenset(settings.server.cors.origins if settings.server.cors else ()),
         compression=settings.server.compression == "gzip",

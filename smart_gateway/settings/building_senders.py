@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from smart_gateway.gateway.snapshot import CertificateHeader
 from smart_gateway.gateway.tls import ClientCertificates, TlsFiles
+from smart_gateway.settings.issuers import DpopSettings, IssuerSettings, MtlsSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.server import CertificateHeaderSettings, TlsSettings
+from smart_gateway.tokens.dpop import PROOF_ALGORITHMS, ProofRules
+from smart_gateway.tokens.nonces import Nonces
+from smart_gateway.tokens.possession import BindingRules, Possessions
+from smart_gateway.tokens.shared_cache import SharedCache
 from smart_gateway.tokens.terminators import Terminator
 
 _USUAL_NAMES = {
@@ -13,6 +18,27 @@ _USUAL_NAMES = {
     Terminator.NGINX: "ssl-client-cert",
     Terminator.TRAEFIK: "x-forwarded-tls-client-cert",
 }
+
+
+def build_possessions(settings: Settings, sealing_keys: tuple[bytes, ...], seen: SharedCache) -> Possessions:
+    """What is asked of each issuer's tokens. ``sealing_keys`` make nonces, ``seen`` remembers proofs."""
+    rules = {issuer.issuer: _rules(issuer) for issuer in settings.issuers}
+    return Possessions(rules, Nonces(sealing_keys, settings.server.public_url), seen)
+
+
+def _rules(issuer: IssuerSettings) -> BindingRules:
+    dpop, mtls = issuer.dpop or DpopSettings(), issuer.mtls or MtlsSettings()
+    return BindingRules(
+        dpop_required=dpop.required,
+        mtls_required=mtls.required,
+        nonce=dpop.nonce,
+        proofs=ProofRules(dpop.proof_age, issuer.leeway),
+    )
+
+
+def announced_algorithms(settings: Settings) -> tuple[str, ...]:
+    """The algorithms of DPoP proofs, where clients are to be told of DPoP; none where no issuer's section speaks of it."""
+    return PROOF_ALGORITHMS if any(issuer.dpop is not None for issuer in settings.issuers) else ()
 
 
 def build_tls(tls: TlsSettings, settings: Settings) -> TlsFiles:

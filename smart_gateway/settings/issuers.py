@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.addresses import BaseUrl, FetchedUrl, IssuerUrl
 from smart_gateway.settings.introspection import IntrospectionSettings
-from smart_gateway.settings.quantities import Duration, Leeway
-from smart_gateway.settings.section import NotYet, NotYetUnlessFalse, Section, Text, later
+from smart_gateway.settings.quantities import Duration, Leeway, ProofAge
+from smart_gateway.settings.section import NotYet, Section, Text, later
 from smart_gateway.tokens.claim_paths import is_path
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -71,16 +71,22 @@ class ScopeFormatSettings(Section):
 
 
 class DpopSettings(Section):
-    """Tokens bound by DPoP (RFC 9449)."""
+    """Tokens bound by DPoP (RFC 9449). One that is bound is always checked; these say more."""
 
-    required: NotYetUnlessFalse = False
-    nonce: NotYetUnlessFalse = False
+    required: bool = False
+    """Whether tokens that are not bound by DPoP are refused."""
+    nonce: bool = False
+    """Whether each proof must have a nonce of the gateway's, which it gives in `DPoP-Nonce` and which serves for five minutes. With
+    `server.sealing.keys` those of one replica count on all."""
+    proof_age: ProofAge = Field(default="60s", validate_default=True)
+    """How old a proof may be; at most 5m. Clocks may differ by `leeway` besides."""
 
 
 class MtlsSettings(Section):
-    """Tokens bound to client certificates (RFC 8705)."""
+    """Tokens bound to client certificates (RFC 8705). One that is bound is always checked."""
 
-    required: NotYetUnlessFalse = False
+    required: bool = False
+    """Whether tokens that are not bound to a certificate are refused."""
 
 
 class IssuerSettings(Section):
@@ -115,9 +121,9 @@ class IssuerSettings(Section):
     allow_http: bool = False
     """Plain http to an address that is not loopback."""
     dpop: DpopSettings | None = None
-    """Only switched off: a token that is bound by DPoP is refused in this version."""
+    """How tokens bound by DPoP are judged; there is such a section where clients are to be told of DPoP in challenges and metadata."""
     mtls: MtlsSettings | None = None
-    """Only switched off: a token that is bound to a certificate is refused in this version."""
+    """How tokens bound to a certificate are judged."""
     introspection: IntrospectionSettings | None = None
     """With `mode: introspection`: where and as whom it is asked."""
     uma: NotYet = None

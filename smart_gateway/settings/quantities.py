@@ -12,6 +12,7 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]{1,9})(B|KiB|MiB|GiB)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_LEEWAY = 300.0
+_MOST_PROOF_AGE = 300.0
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
@@ -31,6 +32,14 @@ def parse_leeway(value: Any) -> float:
     return leeway
 
 
+def parse_proof_age(value: Any) -> float:
+    """A duration of at most five minutes: for so long each proof must be remembered."""
+    age = parse_duration(value)
+    if age > _MOST_PROOF_AGE:
+        raise PydanticCustomError("proof_age", "must be at most 5m")
+    return age
+
+
 def parse_size(value: Any) -> int:
     """``512B``, ``16KiB``, ``4MiB``, ``1GiB`` in bytes."""
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -45,4 +54,5 @@ _SizeText = Annotated[str, Field(pattern=r"^[0-9]{1,9}(B|KiB|MiB|GiB)$")]
 Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=_DurationText), Field(gt=0)]
 DurationOrNone = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=_DurationText)]
 Leeway = Annotated[float, BeforeValidator(parse_leeway, json_schema_input_type=_DurationText)]
+ProofAge = Annotated[float, BeforeValidator(parse_proof_age, json_schema_input_type=_DurationText), Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=_SizeText), Field(gt=0)]

@@ -66,11 +66,12 @@ def parse_key_set(document: Any) -> KeySet:
         raise FetchError("the answer is not a JWK Set")
     if len(keys) > _MAX_KEYS:
         raise FetchError(f"the JWK Set holds more than {_MAX_KEYS} keys")
-    parsed = (_parse_key(jwk) for jwk in keys)
+    parsed = (parse_key(jwk) for jwk in keys)
     return KeySet(tuple(key for key in parsed if key is not None))
 
 
-def _parse_key(jwk: Any) -> VerifyingKey | None:
+def parse_key(jwk: Any) -> VerifyingKey | None:
+    """The public key of a JWK; None for one that cannot verify signatures, or should not."""
     if not isinstance(jwk, dict) or not _may_verify(jwk):
         return None
     kty, kid, alg, crv = jwk["kty"], jwk.get("kid"), jwk.get("alg"), jwk.get("crv")

@@ -39,7 +39,7 @@ class LocalCache:
     A key that was added once is never dropped before its time: where there is no room left, nothing counts as new.
     """
 
-    def __init__(self, size: int = 10_000, most_once: int = 100_000) -> None:
+    def __init__(self, size: int = 10_000, most_once: int = 500_000) -> None:
         self._size = size
         self._most_once = most_once
         self._values: OrderedDict[str, tuple[bytes, float, float]] = OrderedDict()

@@ -40,6 +40,9 @@ ALL = [
     (errors.TokenMissing("T."), 401, "login", "token-missing"),
     (errors.TokenError("T.", reason="expired"), 401, "login", "expired"),
     (errors.HookRefused("T."), 403, "forbidden", "refused-by-hook"),
+    (errors.ProofRefused("T.", algorithms=["ES256"]), 401, "login", "invalid-proof"),
+    (errors.ProofMissing("T.", algorithms=["ES256"]), 401, "login", "proof-missing"),
+    (errors.NonceWanted("T.", algorithms=["ES256"]), 401, "login", "nonce-wanted"),
     (errors.DependencyUnavailable("T."), 503, "transient", "dependency-unavailable"),
     (errors.UpstreamError("T."), 502, "transient", "upstream-error"),
     (errors.UpstreamUnavailable("T."), 503, "transient", "upstream-unavailable"),
@@ -116,6 +119,23 @@ def test_dpop_is_offered_beside_bearer_where_it_is_known() -> None:
     assert bearer == f"Bearer {REALM}, {METADATA}"
     assert dpop == f'DPoP {REALM}, {METADATA}, algs="ES256 PS256"'
     assert [c.split()[0] for c in header(refuse(errors.TokenError("T."), facing), "www-authenticate")] == ["Bearer", "DPoP"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        (errors.ProofRefused("T.", algorithms=["ES256", "RS384"]), "invalid_dpop_proof"),
+        (errors.ProofMissing("T.", algorithms=["ES256", "RS384"]), "invalid_token"),
+        (errors.NonceWanted("T.", algorithms=["ES256", "RS384"]), "use_dpop_nonce"),
+    ],
+    ids=["proof", "none", "nonce"],
+)
+def test_what_is_wrong_with_a_proof_is_said_of_dpop_alone(reason: errors.ProofRefused, error: str) -> None:
+    """RFC 9449 sections 7.1, 7.2 and 9."""
+    assert header(refuse(reason, FACING), "www-authenticate") == [
+        f'DPoP {REALM}, error="{error}", error_description="T.", {METADATA}, algs="ES256 RS384"',
+        f"Bearer {REALM}, {METADATA}",
+    ]
 
 
 def test_a_denial_with_a_hint_names_the_scopes_three_times() -> None:

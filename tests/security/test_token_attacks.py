@@ -454,11 +454,13 @@ async def test_a_token_bound_to_nothing(cnf: Any) -> None:
     await refuse(ISSUED.token(cnf=cnf), "sender-constrained")
 
 
-@pytest.mark.parametrize("cnf", [{"jkt": "x"}, {"x5t#S256": "x"}])
-async def test_sender_constrained_token_without_a_check_of_its_proof(cnf: Any) -> None:
+@pytest.mark.parametrize(
+    ("cnf", "reason"), [({"jkt": "x"}, "proof-missing"), ({"x5t#S256": "x"}, "certificate-missing"), ({"kid": "x"}, "sender-constrained")]
+)
+async def test_sender_constrained_token_without_its_proof(cnf: Any, reason: str) -> None:
     with pytest.raises(TokenError) as refused:
         await Possessions().check(Principal(ISSUER, confirmation=cnf), Presented("GET", "https://fhir.example/Patient/1"), NOW)
-    assert refused.value.reason == "sender-constrained"
+    assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize(

@@ -260,10 +260,6 @@ LATER = [
     ("server: {listeners: []}", "server.listeners"),
     ("issuers: [{mode: uma}]", "issuers[0].mode"),
     ("issuers: [{uma: {}}]", "issuers[0].uma"),
-    ("issuers: [{dpop: {required: true}}]", "issuers[0].dpop.required"),
-    ("issuers: [{dpop: {nonce: true}}]", "issuers[0].dpop.nonce"),
-    ("issuers: [{mtls: {required: true}}]", "issuers[0].mtls.required"),
-    ("issuers: [{claims: {tenant: [t]}}]", "issuers[0].claims.tenant"),
     ("tenants: []", "tenants"),
     ("policy: {clients: {a: {groups: [g]}}}", "policy.clients.a.groups"),
     ("policy: {users: [{boundary: []}]}", "policy.users"),
@@ -290,7 +286,7 @@ def test_features_of_later_versions_are_known_and_refused(tmp_path: Path, text: 
 
 
 def test_what_asks_for_nothing_of_a_later_version_is_accepted(tmp_path: Path) -> None:
-    text = issuer("dpop: {required: false, nonce: false}\n    mtls: {required: false}\n    claims: {tenant: []}")
+    text = issuer("claims: {tenant: []}")
     findings, _ = judged(tmp_path, text + "policy: {limits: {requests_per_minute: null}, audit: {required: false}}\n")
     assert findings == []
 
