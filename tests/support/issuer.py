@@ -86,6 +86,27 @@ def access_claims(issuer: str = ISSUER, now: float = NOW, **changes: Any) -> dic
     return {name: value for name, value in {**claims, **changes}.items() if value is not ...}
 
 
+@dataclass(frozen=True)
+class Posted:
+    """What was posted to an issuer; ``form`` holds its parameters, none of which may be there twice."""
+
+    url: str
+    content: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def form(self) -> dict[str, str]:
+        pairs = parse_qsl(self.content.decode(), keep_blank_values=True, strict_parsing=True)
+        assert self.headers["content-type"] == "application/x-www-form-urlencoded"
+        assert len(dict(pairs)) == len(pairs), pairs
+        return dict(pairs)
+
+
+def json_answer(body: Any, status: int = 200) -> Received:
+    """An answer to a POST."""
+    return Received(status, "application/json", json.dumps(body).encode())
+
+
 @dataclass
 class ScriptedIssuer:
     """An issuer under a test's control. ``published`` stands in for the JWKs of ``keys``."""
@@ -93,6 +114,8 @@ class ScriptedIssuer:
     issuer: str = ISSUER
     keys: list[SigningKey] = field(default_factory=lambda: [make_key("RS256")])
     published: list[Any] | None = None
+    endpoints: dict[str, Callable[[Posted], Received]] = field(default_factory=dict)  # what answers POSTs where it is served
+    posted: list[Posted] = field(default_factory=list)
 
     @property
     def jwks_uri(self) -> str:
@@ -133,27 +156,6 @@ class ScriptedIssuer:
         parameters = {"alg": key.alg, "kid": key.kid or ..., "typ": "at+jwt", **(header or {})}
         kept = {name: value for name, value in parameters.items() if value is not ...}
         return compact(kept, access_claims(self.issuer, now, **{"aud": audience, **claims}), key)
-
-
-@dataclass(frozen=True)
-class Posted:
-    """What was posted to an issuer; ``form`` holds its parameters, none of which may be there twice."""
-
-    url: str
-    content: bytes
-    headers: Mapping[str, str]
-
-    @property
-    def form(self) -> dict[str, str]:
-        pairs = parse_qsl(self.content.decode(), keep_blank_values=True, strict_parsing=True)
-        assert self.headers["content-type"] == "application/x-www-form-urlencoded"
-        assert len(dict(pairs)) == len(pairs), pairs
-        return dict(pairs)
-
-
-def json_answer(body: Any, status: int = 200) -> Received:
-    """An answer to a POST."""
-    return Received(status, "application/json", json.dumps(body).encode())
 
 
 class MemoryTransport:
@@ -221,6 +223,18 @@ def serve(issuer: ScriptedIssuer) -> Iterator[ScriptedIssuer]:
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["content-length"]))
+            posted = Posted(self.path, content, {name.lower(): value for name, value in self.headers.items()})
+            issuer.posted.append(posted)
+            known = {urlsplit(issuer.issuer).path + path: endpoint for path, endpoint in issuer.endpoints.items()}
+            answer = known[self.path](posted) if self.path in known else json_answer({}, 404)
+            self.send_response(answer.status)
+            self.send_header("content-type", answer.media)
+            self.send_header("content-length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -11,7 +11,7 @@ import pytest
 import respx
 
 from smart_gateway.errors import DependencyUnavailable
-from smart_gateway.tokens.transport import FetchError, HttpTransport, is_fetchable
+from smart_gateway.tokens.transport import FetchError, HttpTransport, is_fetchable, post_form
 from tests.support.issuer import ScriptedIssuer, make_key, serve
 
 URL = "https://idp.example.org/keys"
@@ -153,6 +153,70 @@ async def test_the_environment_sets_no_proxy(monkeypatch: pytest.MonkeyPatch) ->
             await transport.get_json(issuer.issuer + "/absent")
         assert failed.value.answered == 404
         await transport.aclose()
+
+
+ENDPOINT = "https://idp.example.org/introspect"
+
+
+@respx.mock
+async def test_a_form_is_posted_as_one(transport: HttpTransport) -> None:
+    route = respx.post(ENDPOINT).respond(json={"active": False})
+    received = await post_form(transport, ENDPOINT, {"token": "a+b/c=&d e", "hint": "é"}, {"authorization": "Basic x"})
+    assert (received.status, received.media, received.json()) == (200, "application/json", {"active": False})
+    sent = route.calls.last.request
+    assert sent.content == b"token=a%2Bb%2Fc%3D%26d+e&hint=%C3%A9"
+    assert sent.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert (sent.headers["accept"], sent.headers["accept-encoding"]) == ("application/json", "identity")
+    assert sent.headers["authorization"] == "Basic x"
+    assert "a+b" not in repr(received)
+
+
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 429, 500, 503])
+@respx.mock
+async def test_an_answer_to_a_post_has_any_status(transport: HttpTransport, status: int) -> None:
+    respx.post(ENDPOINT).respond(status, json={"error": "x"}, headers={"retry-after": "17"})
+    received = await transport.post(ENDPOINT, b"", {})
+    assert (received.status, received.json(), received.retry_after) == (status, {"error": "x"}, 17)
+
+
+@pytest.mark.parametrize("said", ["", "-1", "1.5", "9999", "Wed, 21 Oct 2026 07:28:00 GMT", "1, 2", "\u0661"])
+@respx.mock
+async def test_a_time_to_wait_that_is_no_small_number_is_not_taken(transport: HttpTransport, said: str) -> None:
+    respx.post(ENDPOINT).respond(503, headers=[("retry-after", said.encode())])
+    assert (await transport.post(ENDPOINT, b"", {})).retry_after is None
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@respx.mock
+async def test_credentials_do_not_follow_a_redirect(transport: HttpTransport, status: int) -> None:
+    respx.post(ENDPOINT).respond(status, headers={"location": "https://evil.example/introspect"})
+    evil = respx.route(host="evil.example").respond(json={"active": True})
+    received = await transport.post(ENDPOINT, b"token=t&client_secret=s", {"authorization": "Basic x"})
+    assert (received.status, evil.called) == (status, False)
+
+
+@pytest.mark.parametrize("media", ["text/html", "application/jwt", ""])
+@respx.mock
+async def test_an_answer_to_a_post_is_json_only_by_its_type(transport: HttpTransport, media: str) -> None:
+    respx.post(ENDPOINT).respond(content=b'{"active": true}', headers={"content-type": media})
+    received = await transport.post(ENDPOINT, b"", {})
+    with pytest.raises(FetchError, match="not JSON"):
+        received.json()
+
+
+@respx.mock
+async def test_a_huge_an_encoded_and_a_broken_answer_to_a_post_are_none(transport: HttpTransport) -> None:
+    respx.post(ENDPOINT).mock(
+        side_effect=[
+            httpx.Response(200, headers=JSON, content=b" " * 1001),
+            httpx.Response(200, headers={**JSON, "content-encoding": "gzip"}, content=gzip.compress(b"{}")),
+            httpx.ReadError("broke"),
+            httpx.ReadTimeout("slow"),
+        ]
+    )
+    for text in ("too long", "encoded", "no answer", "time limit"):
+        with pytest.raises(FetchError, match=text):
+            await transport.post(ENDPOINT, b"", {})
 
 
 @pytest.mark.parametrize(
