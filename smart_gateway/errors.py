@@ -18,6 +18,7 @@ SmartGatewayError
 │   └── HeadersTooLarge          431
 ├── TokenError                   401  the token is missing or not to be trusted
 │   ├── TokenMissing             401
+│   ├── PermissionWanted         401  carries the ticket with which a UMA client asks for what it lacks
 │   └── ProofRefused             401  the token is bound by DPoP; carries ``algorithms`` of proofs
 │       ├── ProofMissing         401
 │       └── NonceWanted          401
@@ -213,6 +214,23 @@ class TokenMissing(TokenError):
 
     code = "token-missing"
     error = None
+
+
+class PermissionWanted(TokenError):
+    """The authorization server has not permitted this, and can be asked to (UMA 2.0 Grant section 3.2).
+
+    ``as_uri`` is that server, ``ticket`` what stands for the permissions that were asked for, None where there is none; ``refused`` is
+    what is wrong with the token that was sent.
+    """
+
+    code = "permission-wanted"
+    error = None
+
+    def __init__(self, text: str, *, as_uri: str, ticket: str | None = None, refused: TokenError | None = None) -> None:
+        super().__init__(text, reason=None if refused is None else refused.reason)
+        self.as_uri = as_uri
+        self.ticket = ticket
+        self.refused = refused
 
 
 class ProofRefused(TokenError):

@@ -28,6 +28,24 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class PermittedRegion:
+    """What one permission of an authorization server opens: what ``scope`` would in a token with ``patient`` in context, and no more.
+
+    ``resource`` and ``grant`` are the resource and the scope that the server knows it by. Spec: UMA 2.0 Federated Authorization section 5.
+    """
+
+    resource: str
+    grant: str
+    scope: ResourceScope
+    patient: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What grounds and the log call it."""
+        return f"{self.resource}#{self.grant}"
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """Who acts for the subject, by ``sub`` and ``client_id`` of the claim ``act``; ``issuer`` is who knows them by these names, None where
     that is the token's issuer. An actor without either name is one that nobody can tell. Spec: RFC 8693 section 4.1.
@@ -51,6 +69,7 @@ class Principal:
     ``none``); ``expires_at`` and ``issued_at`` are seconds since the epoch; ``confirmation`` is the claim ``cnf`` (RFC 7800);
     ``actors`` are those of ``act`` (RFC 8693), who acts now first, then those before; ``may_act`` is who may act for the subject,
     where the token says it; ``claims`` all that the token says, as verified; ``ceilings`` bound everything that its scopes open.
+    ``permitted`` is what the permissions of a UMA token open, None for all other tokens; scopes of a UMA token count for nothing.
     ``anonymous`` is the principal of a request without a token.
     """
 
@@ -71,6 +90,7 @@ class Principal:
     may_act: Actor | None = None
     claims: Mapping[str, Any] = field(default_factory=lambda: _EMPTY, repr=False)
     ceilings: tuple[Ceiling, ...] = ()
+    permitted: tuple[PermittedRegion, ...] | None = None
     anonymous: bool = False
 
     @property

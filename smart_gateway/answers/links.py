@@ -223,6 +223,7 @@ def page_context(principal: Principal, type: str | None, public: str) -> bytes:
     """Whom and what a paging link is bound to: issuer, subject, client, user, patient, tenant, scopes, the base and the type searched."""
     scopes = sorted([*(scope.text for scope in principal.scopes.resources), *(scope.text for scope in principal.scopes.plain)])
     user = str(principal.fhir_user) if principal.fhir_user is not None else None
+    scopes += [f"{region.patient} {region.scope.text}" for region in principal.permitted or ()]
     bound = (principal.issuer, principal.subject, principal.client_id, user, principal.patient, principal.tenant, scopes, public, type)
     return hashlib.sha256(b"page" + _encode(bound)).digest()
 

@@ -12,6 +12,7 @@ from smart_gateway.errors import (
     DependencyUnavailable,
     MethodNotAllowed,
     PageRefused,
+    PermissionWanted,
     ProofRefused,
     RequestError,
     SmartGatewayError,
@@ -101,6 +102,8 @@ def _own_headers(reason: Deny | SmartGatewayError, facing: Facing) -> Headers:
             return _challenges(facing, "insufficient_scope")
         case ProofRefused():
             return _proof_challenges(facing, reason)
+        case PermissionWanted():
+            return _permission_challenges(facing, reason)
         case TokenError():
             return _challenges(facing, reason.error, description=reason.text if reason.error is not None else None)
         case MethodNotAllowed():
@@ -149,6 +152,15 @@ def _proof_challenges(facing: Facing, refused: ProofRefused) -> Headers:
     _, dpop = _challenges(proving, refused.error, description=refused.text)
     bearer, _ = _challenges(proving, None)
     return dpop, bearer
+
+
+def _permission_challenges(facing: Facing, wanted: PermissionWanted) -> Headers:
+    """``UMA`` first, and Bearer, the scheme that its tokens come with. Spec: UMA 2.0 Grant section 3.2.1."""
+    attributes = {"realm": facing.public_url, "as_uri": wanted.as_uri, "ticket": wanted.ticket}
+    given = [f'{name}="{_quotable(value)}"' for name, value in attributes.items() if value is not None]
+    refused = wanted.refused
+    error, description = (None, None) if refused is None else (refused.error, refused.text)
+    return ((b"www-authenticate", ("UMA " + ", ".join(given)).encode("ascii")), *_challenges(facing, error, description=description))
 
 
 def _quotable(text: str) -> str:

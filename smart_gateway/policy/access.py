@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
@@ -13,7 +14,7 @@ from smart_gateway.policy.granting import Grant, Standing, grant
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import ClientRule, Policy, UserBound, UserRule
 from smart_gateway.policy.wording import describe
-from smart_gateway.principal import Ceiling, Principal
+from smart_gateway.principal import Ceiling, PermittedRegion, Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
 
@@ -40,6 +41,7 @@ class Access:
         "ceilings",
         "client",
         "matcher",
+        "permitted",
         "policy",
         "principal",
         "scopes",
@@ -54,6 +56,7 @@ class Access:
         system = self.client is not None and self.client.system_role
         self.standing = Standing(principal, policy, policy.users.get(principal.user_kind, UserRule()), system)
         self.scopes = self._effective_scopes()
+        self.permitted = self._effective_permissions()
         self.ceilings = tuple(self._ceilings())
         self._grants: dict[tuple[str, Permission], tuple[Boundary, tuple[Ground, ...]]] = {}
         self._readable: dict[str, Boundary] = {}
@@ -124,6 +127,12 @@ class Access:
             return ()
         return self.client.pin if self.client.pin is not None else self.principal.scopes.resources
 
+    def _effective_permissions(self) -> tuple[PermittedRegion, ...]:
+        """What permissions open beside scopes; a client that is pinned has its scopes, whatever its token says."""
+        if self.client is None or self.client.pin is not None:
+            return ()
+        return self.principal.permitted or ()
+
     def _judged(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
         held = self._grants.get((type, permission))
         if held is None:
@@ -142,7 +151,20 @@ class Access:
         limited = Boundary.union_of(
             _union(one for context, one in given if context is limited).intersect(limit) for limited, limit in limits.items()
         )
-        return limited, (*self._client_grounds(limits), *(one.ground for _, one in given), *self._malformed())
+        permitted = [self._permit(region, type, permission) for region in self.permitted]
+        limited = Boundary.union_of((limited, *(one.boundary for one in permitted)))
+        grounds = (*(one.ground for _, one in given), *(one.ground for one in permitted))
+        return limited, (*self._client_grounds(limits), *grounds, *self._malformed())
+
+    def _permit(self, region: PermittedRegion, type: str, permission: Permission) -> Grant:
+        """What a permission opens: as its scope would with its patient in context, within the same limits."""
+        standing = self.standing.about(region.patient)
+        given = grant(region.scope, type, permission, standing)
+        ground = Ground("permission", region.name, given.ground.result, f"{region.scope.text}: {given.ground.text}")
+        if given.boundary.is_nothing:
+            return Grant(NOTHING, ground)
+        limited = given.boundary.intersect(self._limit(region.scope.context, type, permission, standing))
+        return Grant(limited, replace(ground, result="limits", text="the policy leaves nothing of it") if limited.is_nothing else ground)
 
     def _public(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
         """Public interactions count as bounded (semantics 11): the whole type, never EVERYTHING."""
@@ -152,13 +174,13 @@ class Access:
                 return Boundary.of([region]), (Ground("public", f"{rule.interaction} {type}", "grants", "needs no token"),)
         return NOTHING, ()
 
-    def _limit(self, context: Context, type: str, permission: Permission) -> Boundary:
+    def _limit(self, context: Context, type: str, permission: Permission, standing: Standing | None = None) -> Boundary:
         """What client and ceilings leave to scopes of ``context``, whatever they say."""
         if self.client is None:
             return NOTHING
-        boundary = everything()
+        boundary, limiting = everything(), (standing or self.standing).for_limits()
         for ceiling in self.ceilings:
-            boundary = boundary.intersect(_union(grant(s, type, permission, self.standing.for_limits()) for s in _within(ceiling, context)))
+            boundary = boundary.intersect(_union(grant(s, type, permission, limiting) for s in _within(ceiling, context)))
         return boundary
 
     def _ceilings(self) -> Iterator[Ceiling]:

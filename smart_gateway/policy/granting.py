@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smart_gateway.boundary.model import NOTHING, Boundary, Compartment, Filter, Region, everything
 from smart_gateway.fhir.references import Bases, parse_reference
@@ -41,6 +41,10 @@ class Standing:
     def for_limits(self) -> Standing:
         """A client's limit is no grant: its user/ and system/ scopes are bounded by their filters only, and then intersected."""
         return Standing(self.principal, self.policy, _UNBOUNDED_USER, system=True)
+
+    def about(self, patient: str | None) -> Standing:
+        """The same with ``patient`` in context, as a permission has it."""
+        return replace(self, principal=replace(self.principal, patient=patient))
 
 
 class _Refused(Exception):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """One rule and what it did: ``source`` is scope, client or public; ``result`` is grants, limits, ignored or denies."""
+    """One rule and what it did: ``source`` is scope, permission, client or public; ``result`` is grants, limits, ignored or denies."""
 
     source: str
     rule: str

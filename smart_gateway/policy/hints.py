@@ -24,7 +24,7 @@ def missing_scopes(
 
 def missing_scope(request: FhirRequest, access: Access, type: str, permission: Permission, *, whole: bool = False) -> tuple[Missing, ...]:
     """The one smallest scope that would give ``permission`` on ``type``; empty where none would help this request."""
-    if access.client is None or access.client.pin is not None or access.principal.anonymous:
+    if access.client is None or access.client.pin is not None or access.principal.anonymous or access.principal.permitted is not None:
         return ()
     for scope, boundary in access.remembered(("hints", f"{type}.{permission.letters}"), lambda: _hints(access, type, permission)):
         if (boundary.is_everything or not whole) and _would_help(request, access, boundary, type):

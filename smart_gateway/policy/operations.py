@@ -141,7 +141,8 @@ def _plan_record(request: FhirRequest, _rule: OperationRule, boundary: Boundary,
 
 def _named_types(access: Access) -> tuple[str, ...]:
     """The types that the token may read or search, where its scopes name them; ``*`` leaves the choice to the server."""
-    reading = [s for s in access.scopes if Permission.READ in s.permissions or Permission.SEARCH in s.permissions]
+    held = (*access.scopes, *(region.scope for region in access.permitted))
+    reading = [s for s in held if Permission.READ in s.permissions or Permission.SEARCH in s.permissions]
     if any(scope.type == "*" for scope in reading):
         return ()
     return tuple(sorted({scope.type for scope in reading if not access.readable(scope.type).is_nothing}))
