@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from threading import Barrier
 from typing import Any
 
@@ -20,10 +21,11 @@ from tests.integration.app import App, MakeApp
 from tests.integration.records import canary
 from tests.integration.servers.hapi import Hapi
 
-ROUNDS = 60
-MOST_ROUNDS = 600  # where one of the two has not come first by then, something else than the pace is wrong
-STEPS = 20  # the moments at which the other starts, as spins of a counter: no clock decides what a round shows
-SPIN = 15_000
+ROUNDS = 20  # few, for all lie about the moment that decides: where two transactions of HAPI lock each other, one waits for 20 seconds
+MOST_ROUNDS = 120  # where one of the two has not come first by then, something else than the pace is wrong
+STEPS = 20  # the moments at which the other starts, in pieces of work: no clock decides what a round shows
+MOST_STRIDE = 64
+WORK = bytes(256 * 1024)  # hashing it takes some tenths of a millisecond, and hinders no other thread
 PATCH = {"content-type": "application/json-patch+json"}
 Write = Any
 
@@ -50,7 +52,7 @@ def upstream(hapi: Hapi) -> Iterator[httpx.Client]:
 def race(name: str, write: Write, upstream: httpx.Client, *more: int) -> Race:
     """Runs all rounds, and more until either has come first; asserts of each that what had moved was not written. ``more`` are statuses
     that a refusal may have, too."""
-    counted, lead = Race(), 0  # steps by which the write starts before the move; after it, where negative
+    counted, lead, stride, last = Race(), 0, 1, False  # the write starts by so many steps before the move; after it, where negative
     with ThreadPoolExecutor(1) as pool:
         for number in range(MOST_ROUNDS):
             if number >= ROUNDS and counted.moved and counted.written:
@@ -62,7 +64,9 @@ def race(name: str, write: Write, upstream: httpx.Client, *more: int) -> Race:
             _wait(start, -lead)
             answer = write(id)
             assert answer.status_code in {200, 204, 404, 412, *more}, answer.text
-            lead += 1 if _judge(upstream, id, answer, move.result(), counted) else -1
+            moved = _judge(upstream, id, answer, move.result(), counted)
+            stride = min(stride * 2, MOST_STRIDE) if moved is last else 1  # far from the moment that decides it is approached faster
+            lead, last = lead + (stride if moved else -stride), moved
     return counted
 
 
@@ -73,8 +77,8 @@ def _move(upstream: httpx.Client, id: str, start: Barrier, delay: int) -> httpx.
 
 def _wait(start: Barrier, steps: int) -> None:
     start.wait()
-    for _ in range(steps * SPIN):
-        pass
+    for _ in range(steps):
+        sha256(WORK)
 
 
 def _judge(upstream: httpx.Client, id: str, answer: httpx.Response, move: httpx.Response, counted: Race) -> bool:
@@ -162,7 +166,7 @@ def test_an_update_that_creates_overwrites_nothing(
     wanda = as_user("wanda", "patient/*.cruds", sees="w", at=gateway)
     outcomes = set()
     with ThreadPoolExecutor(1) as pool:
-        for number in range(ROUNDS):
+        for number in range(3 * STEPS):
             id = f"race-create-{number}"
             start = Barrier(2)
             made = pool.submit(_create, upstream, id, start, number % STEPS)
