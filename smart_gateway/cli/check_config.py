@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from smart_gateway.cli.configuration import add_overrides, default_config, print_findings
-from smart_gateway.errors import SmartGatewayError
-from smart_gateway.settings.findings import Finding, has_errors
+from smart_gateway.errors import DependencyUnavailable, SmartGatewayError
+from smart_gateway.settings.findings import Finding, Severity, has_errors
 from smart_gateway.settings.loading import Examination, examine
 from smart_gateway.settings.model import Settings
 
@@ -21,7 +21,7 @@ from smart_gateway.settings.model import Settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of docs/command-line.md."""
     parser.add_argument("config", metavar="F", nargs="?", type=Path, default=default_config(), help="the settings file")
-    parser.add_argument("--online", action="store_true", help="also ask the issuers for their keys and the upstream for its metadata")
+    parser.add_argument("--online", action="store_true", help="also ask issuers, Redis and the upstream whether they answer")
     parser.add_argument("--middleware", action="store_true", help="the settings are for middleware: upstream.url may be left out")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     add_overrides(parser)
@@ -44,9 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _collect(examination: Examination, settings: Settings) -> list[Finding]:
-    return [finding async for finding in _ask_issuers(examination, settings)] + [
-        finding async for finding in _ask_upstream(examination, settings)
-    ]
+    return [finding for ask in (_ask_issuers, _ask_shared_cache, _ask_upstream) async for finding in ask(examination, settings)]
 
 
 async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
@@ -58,10 +56,22 @@ async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIte
     bases = build_policy(settings).bases
     for index, issuer in enumerate(build_issuers(settings)):
         verifier = Verifier([issuer], bases, HttpTransport(), clock=time.time)
-        if not await verifier.ready():
-            place = examination.place("issuers", index, "issuer")
-            yield Finding(place, f"issuers[{index}].issuer", "its keys cannot be had, or none of them can be used")
-        await verifier.aclose()
+        key = "issuer" if issuer.introspection is None else "introspection"
+        try:
+            await verifier.probe()
+        except DependencyUnavailable as error:
+            yield Finding(examination.place("issuers", index, key), f"issuers[{index}].{key}", error.text)
+        finally:
+            await verifier.aclose()
+
+
+async def _ask_shared_cache(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
+    """A warning only: without it each process goes by what it knows itself."""
+    from smart_gateway.settings.shared_cache import answers
+
+    if settings.server.shared_cache is not None and not await answers(settings.server.shared_cache):
+        place = examination.place("server", "shared_cache", "redis", "url")
+        yield Finding(place, "server.shared_cache.redis.url", "Redis does not answer", severity=Severity.WARNING)
 
 
 async def _ask_upstream(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", metavar="METHOD", help="GET, HEAD, POST, PUT, PATCH or DELETE")
     parser.add_argument("target", metavar="TARGET", help="relative to the FHIR base, such as '/Observation?code=8867-4'")
     parser.add_argument("--config", type=Path, help="settings; without it an R4 upstream with no client or user rules")
-    parser.add_argument("--token", help="a token, verified by the issuer's keys (needs --config)")
+    parser.add_argument("--token", help="a token, verified by its issuer's keys or by asking it (needs --config)")
     parser.add_argument("--scope", default="", help="space-separated scopes of an invented principal")
     parser.add_argument("--patient", help="the launch patient's id")
     parser.add_argument("--fhir-user", help="Type/id")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from smart_gateway.answers.sealing import LEAST_KEY_BYTES
 from smart_gateway.settings.addresses import is_loopback
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.quantities import Duration
@@ -56,6 +57,17 @@ def check_shared_cache(settings: Settings) -> Iterator[Problem]:
         yield Problem((*_PATH, "url"), "must be a URL: rediss://, redis:// or unix://")
     elif scheme == "redis" and not is_loopback(host or ""):
         yield warning((*_PATH, "url"), "without TLS to an address that is not loopback: use rediss://")
+
+
+async def answers(shared: SharedCacheSettings) -> bool:
+    """Whether Redis answers now."""
+    from smart_gateway.tokens.redis_cache import RedisCache, RedisConfig  # noqa: PLC0415  # an extra
+
+    cache = RedisCache(RedisConfig(shared.redis.url.reveal(), shared.redis.timeout, shared.redis.prefix, (bytes(LEAST_KEY_BYTES),)))
+    try:
+        return await cache.answers()
+    finally:
+        await cache.aclose()
 
 
 def build_shared_cache(settings: Settings, sealing_keys: tuple[bytes, ...], previous: SharedCache | None) -> SharedCache:

@@ -86,6 +86,10 @@ class RedisCache:
             return False
         return await self._try(lambda: self._add(key, ttl)) is not False
 
+    async def answers(self) -> bool:
+        """Whether Redis answers now."""
+        return await self._try(lambda: self._get("nothing")) is not None
+
     async def aclose(self) -> None:
         """Closes connections."""
         await self._redis.aclose()
