@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -17,12 +18,12 @@ FORM = "application/x-www-form-urlencoded"
 class App:
     """Sends requests relative to ``base`` with one token; ``sees`` are the patients whose record may show up in answers."""
 
-    def __init__(self, base: str, token: str | None, *, sees: str = "") -> None:
+    def __init__(self, base: str, token: str | None, *, sees: str = "", verify: ssl.SSLContext | bool = True) -> None:
         self.base = base
         self.forbidden = [patient for patient in PATIENTS if patient not in sees]
         headers = {"accept": FHIR_JSON} | ({"authorization": f"Bearer {token}"} if token is not None else {})
         hooks = {"response": [self._check]}
-        self._http = httpx.Client(base_url=base, headers=headers, event_hooks=hooks, timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=base, headers=headers, event_hooks=hooks, timeout=60, trust_env=False, verify=verify)
 
     def __call__(self, method: str, target: str, **more: Any) -> httpx.Response:
         """``app("GET", "/Patient/pat-a")``."""

@@ -69,7 +69,7 @@ def trusting(authority: Certified, client: Certified | None, folder: Path) -> ss
 
 def _make(name: str, issuer: Certified | None, *, ca: bool = False, ended: bool = False) -> Certified:
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "smart-test")])
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "smart-test"), x509.NameAttribute(NameOID.COMMON_NAME, name)])
     begins = datetime.now(UTC) - (_LIFE if ended else timedelta(hours=1))
     names = [x509.DNSName("localhost"), x509.DNSName(f"{name.replace(' ', '-').lower()}.example"), x509.IPAddress(ip_address("127.0.0.1"))]
     public = key.public_key()

@@ -63,12 +63,13 @@ def start_gateway(work: Path, settings: Mapping[str, Any], *, path: str = "/fhir
     """Writes ``settings``, with free ports under ``server``, to ``work/gateway.yaml`` and waits until ``/readyz`` says ``ready``."""
     work.mkdir(parents=True, exist_ok=True)
     listen, management = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    server = {"listen": listen, "public_url": f"http://{listen}{path}", "management": management, **settings.get("server", {})}
+    scheme = "https" if "tls" in settings.get("server", {}) else "http"
+    server = {"listen": listen, "public_url": f"{scheme}://{listen}{path}", "management": management, **settings.get("server", {})}
     config = work / "gateway.yaml"
     config.write_text(yaml.safe_dump({**settings, "server": server}, sort_keys=False))
     with (log := work / "gateway.log").with_suffix(".messages").open("wb") as messages:
         running = start([COMMAND, "serve", "--config", config], log=log, errors=messages, env=_environment())
-    gateway = Gateway(f"http://{listen}{urlsplit(server['public_url']).path}", f"http://{management}", config, running)
+    gateway = Gateway(f"{scheme}://{listen}{urlsplit(server['public_url']).path}", f"http://{management}", config, running)
     running.wait_until(lambda: answers(f"{gateway.management}/readyz", ready), 60)
     return gateway
 

@@ -10,18 +10,20 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tests.integration.servers import realm
 from tests.integration.servers.machine import Running, answers, cache, digest, free_port, only_one, run, start
+from tests.support.certificates import Certified, authority
 
 POM = Path(__file__).resolve().parent.parent / "keycloak" / "pom.xml"
 _JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xms128m -Xmx512m -XX:MetaspaceSize=96M -XX:MaxMetaspaceSize=256m "
     "-Dfile.encoding=UTF-8 -XX:+ExitOnOutOfMemoryError -Djava.security.egd=file:/dev/urandom"
 )
+_BUILD = ("--db=dev-mem", "--https-client-auth=request")  # what cannot be said at start
 _H2 = "NON_KEYWORDS=VALUE;DB_CLOSE_DELAY=0;DB_CLOSE_ON_EXIT=FALSE;TRACE_LEVEL_FILE=0"
 
 
@@ -35,6 +37,8 @@ class Keycloak:
 
     origin: str
     running: Running
+    secure: str = ""  # the origin by TLS, where clients may show certificates of ``authority``
+    authority: Certified | None = None
     _tokens: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
@@ -99,21 +103,30 @@ def start_keycloak(work: Path, *, port: int | None = None) -> Keycloak:
     seed = _seed(server)
     home = _home(server, work / "keycloak")
     shutil.copy(seed, home / "data" / "kc.mv.db")
-    return _launch(home, port or free_port())
+    issuing, https = authority(), free_port()
+    certificate, key = issuing.issue("keycloak").write(home, "server")
+    (home / "ca.pem").write_bytes(issuing.pem)
+    files = [
+        f"--https-certificate-file={certificate}",
+        f"--https-certificate-key-file={key}",
+        f"--https-trust-store-file={home / 'ca.pem'}",
+    ]
+    keycloak = _launch(home, port or free_port(), f"--https-port={https}", *files)
+    return replace(keycloak, secure=f"https://127.0.0.1:{https}", authority=issuing)
 
 
 def _server() -> Path:
     """The unpacked and built distribution, shared by all homes."""
     found = re.search(r"<keycloak.version>(.+)</keycloak.version>", POM.read_text())
     assert found is not None
-    place = cache("keycloak", digest(POM.read_bytes()))
+    place = cache("keycloak", digest(POM.read_bytes(), *(option.encode() for option in _BUILD)))
     server = place / f"keycloak-{found[1]}"
     with only_one(place):
         if not (place / ".built").exists():
             shutil.rmtree(server, ignore_errors=True)
             shutil.rmtree(place / "markers", ignore_errors=True)
             run(["mvn", "-B", "-q", "-f", POM, f"-Dkeycloak.dir={place}", "package"], cwd=place)
-            run([server / "bin" / "kc.sh", "build", "--db=dev-mem"], cwd=server, env=_environment())
+            run([server / "bin" / "kc.sh", "build", *_BUILD], cwd=server, env=_environment())
             (place / ".built").touch()
     return server
 

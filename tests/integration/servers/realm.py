@@ -15,6 +15,7 @@ LAB = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 APP = "growth-chart"  # public client; users log in by the password grant
 SERVICE = "backend-service"  # client_credentials
 SERVICE_SECRET = "backend-secret-test-only"
+MTLS_SERVICE = "backend-mtls"  # client_credentials by its certificate, to which its tokens are bound
 ADMIN, ADMIN_PASSWORD = "admin", "admin-test-only"
 
 # name -> (patient in launch context, fhirUser); the password is the name and "-test-only"
@@ -99,6 +100,18 @@ def realm() -> bytes:
             "defaultDefaultClientScopes": ["basic", "fhir-audience"],
             "clients": [
                 _client(APP, optional, publicClient=True, directAccessGrantsEnabled=True, redirectUris=["http://127.0.0.1/*"]),
+                _client(
+                    MTLS_SERVICE,
+                    optional,
+                    publicClient=False,
+                    serviceAccountsEnabled=True,
+                    clientAuthenticatorType="client-x509",
+                    attributes={
+                        "x509.subjectdn": f"CN={MTLS_SERVICE},O=smart-test",
+                        "x509.allow.regex.pattern.comparison": "false",
+                        "tls.client.certificate.bound.access.tokens": "true",
+                    },
+                ),
                 _client(SERVICE, optional, publicClient=False, serviceAccountsEnabled=True, secret=SERVICE_SECRET),
             ],
             "users": [_user(name, patient, fhir_user) for name, (patient, fhir_user) in USERS.items()],
