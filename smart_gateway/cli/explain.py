@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smart_gateway.errors import DependencyUnavailable, RequestError, SettingsError, SmartGatewayError, TokenError
+from smart_gateway.errors import DependencyUnavailable, HookRefused, RequestError, SettingsError, SmartGatewayError, TokenError
 from smart_gateway.fhir.media import FHIR_JSON, FORM, JSON_PATCH
 from smart_gateway.fhir.references import Bases, is_id, parse_reference
 from smart_gateway.fhir.releases import Release
@@ -72,8 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
         setting = asyncio.run(_setting(arguments))
         body = arguments.body.read_bytes() if arguments.body is not None else None
         headers = _headers(arguments.header, arguments.method, body)
-    except TokenError as error:
-        shown = {"decision": "deny", "status": error.status, "code": error.reason, "reasons": [error.text]}
+    except (TokenError, HookRefused) as error:
+        code = error.reason if isinstance(error, TokenError) else error.code
+        shown = {"decision": "deny", "status": error.status, "code": code, "reasons": [error.text]}
         _print(shown, arguments.format)
         return _DENIED
     except SettingsError:
@@ -159,7 +160,7 @@ async def _configured(arguments: argparse.Namespace) -> _Setting:
         if arguments.token is None:
             principal = _invented(arguments, snapshot.policy.bases)
         else:
-            principal = await snapshot.verifier.verify(arguments.token, time.time())
+            principal = await snapshot.amendments.of(await snapshot.verifier.verify(arguments.token, time.time()))
     except DependencyUnavailable as error:
         raise SmartGatewayError(f"the token cannot be verified: {error}") from error
     finally:

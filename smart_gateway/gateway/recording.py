@@ -46,6 +46,7 @@ def record(exchange: Exchange, started: float) -> None:
             client_id=who.client_id,
             fhir_user=str(who.fhir_user) if who.fhir_user is not None else None,
             patient=who.patient,
+            tenant=who.tenant,
             actor=who.actors[0].name if who.actors else None,
             prior_actors=tuple([actor.name or "unknown" for actor in who.actors[1:]]),
         )

@@ -257,13 +257,13 @@ async def test_a_large_body_is_413_and_ends_the_connection(headers: dict[str, st
 async def test_the_record_says_who_what_and_by_which_rule() -> None:
     upstream = ScriptedUpstream()
     upstream.replies["GET /Observation"] = Reply(200, searchset(observation()))
-    claims = {"subject": "s", "client_id": "c", "fhir_user": "Practitioner/p1", "actors": (Actor("a"), Actor(None, "b"))}
+    claims = {"subject": "s", "client_id": "c", "fhir_user": "Practitioner/p1", "tenant": "t1", "actors": (Actor("a"), Actor(None, "b"))}
     front = Front(upstream, "patient/Observation.rs", claims=claims)
     await front.get("/Patient/123/Observation?code=secret")
     event = front.event
     assert (event.interaction, event.type, event.types) == ("search-compartment", "Observation", ("Observation", "Patient"))
     assert (event.subject, event.client_id, event.fhir_user, event.patient) == ("s", "c", "Practitioner/p1", "123")
-    assert (event.actor, event.prior_actors) == ("a", ("b",))
+    assert (event.actor, event.prior_actors, event.tenant) == ("a", ("b",), "t1")
     assert (event.outcome, event.status, event.rules, event.upstream_status) == ("permit", 200, ("patient/Observation.rs",), 200)
     assert "secret" not in repr(event)
 
