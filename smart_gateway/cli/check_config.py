@@ -49,7 +49,8 @@ async def _collect(examination: Examination, settings: Settings) -> list[Finding
 
 async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
     """One verifier an issuer, so that each has its own finding."""
-    from smart_gateway.settings.building import build_issuers, build_policy  # only --online needs a network
+    from smart_gateway.settings.building import build_issuers  # only --online needs a network
+    from smart_gateway.settings.building_policy import build_policy
     from smart_gateway.tokens.transport import HttpTransport
     from smart_gateway.tokens.verifier import Verifier
 

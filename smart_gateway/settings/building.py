@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from smart_gateway.answers.sealing import Sealer
-from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
-from smart_gateway.fhir.references import Bases
-from smart_gateway.fhir.value_sets import ValueSets
-from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.gateway.expansions import Expansions
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.observe.logs import DecisionLog, Sink
 from smart_gateway.policy.model import (
-    DEFAULT_SHARED_TYPES,
-    DEFAULT_USERS,
-    ActorRule,
-    ClientRule,
     Policy,
-    PublicInteraction,
-    UserBound,
-    UserRule,
-    default_additions,
 )
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser
-from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.settings.building_policy import build_policy, build_scopes
 from smart_gateway.settings.building_senders import announced_algorithms, build_certificate_header, build_possessions
 from smart_gateway.settings.credentials import build_credentials
 from smart_gateway.settings.hooks import build_amendments
 from smart_gateway.settings.introspection import build_introspection
 from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.policy import ClientSettings, FileSink, PolicySettings, UserSettings
+from smart_gateway.settings.policy import FileSink, PolicySettings
 from smart_gateway.settings.revocation import build_deny_list
 from smart_gateway.settings.shared_cache import build_shared_cache
-from smart_gateway.settings.udap import build_certifications
+from smart_gateway.settings.uma import build_invitations, build_uma, uma_audiences
 from smart_gateway.settings.value_sets import read_files
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 from smart_gateway.tokens.shared_cache import SharedCache
@@ -50,7 +36,6 @@ from smart_gateway.tokens.transport import HttpTransport
 from smart_gateway.tokens.verifier import Verifier
 
 _REQUIRED_SCOPE_URLS = {"core": REQUIRED_SCOPE_URL, "smart": SMART_REQUIRED_SCOPE_URL}
-_SENDER_CONSTRAINTS = {None: None, "dpop": frozenset({"dpop"}), "mtls": frozenset({"mtls"}), "any": frozenset({"dpop", "mtls"})}
 SEALING_KEY_BYTES = 32
 
 
@@ -103,6 +88,7 @@ def build(
         parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits, policy.bases.public),
         verifier=verifier,
         amendments=build_amendments(settings.hooks, policy.bases),
+        invitations=build_invitations(issuers, verifier, dry_run=dry_run),
         discovery=verifier,
         limits=limits,
         sealer=Sealer(sealing_keys, settings.server.sealing.lifetime),
@@ -134,33 +120,6 @@ def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, cache: SharedCa
     return Verifier(issuers, policy.bases, HttpTransport(), cache=cache)
 
 
-def build_policy(settings: Settings) -> Policy:
-    """The policy as ``authorize`` knows it. Sections that are absent have their documented defaults."""
-    release, policy = settings.upstream.fhir_version, settings.policy
-    additions = policy.compartment_additions
-    shared = policy.shared_types
-    return Policy(
-        vocabulary=load_vocabulary(release),
-        bases=Bases(settings.server.public_url, settings.upstream.url or settings.server.public_url),
-        clients=None if policy.clients is None else {name: _client(client) for name, client in policy.clients.items()},
-        actors=None if policy.actors is None else {name: ActorRule(_scopes(actor.limit)) for name, actor in policy.actors.items()},
-        certifications=build_certifications(settings),
-        certified_only=policy.udap is not None and policy.udap.required,
-        users=DEFAULT_USERS if policy.users is None else _users(policy.users),
-        shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
-        compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},
-        writable_server_types=frozenset(policy.writes.server_types),
-        public=tuple(PublicInteraction(Interaction(rule.interaction), rule.type) for rule in policy.public),
-        foreign_patient_search=policy.foreign_patient_search,
-        binary=policy.binary,
-        absent_and_forbidden=policy.absent_and_forbidden,
-        update_as_create=policy.writes.update_as_create,
-        compartment_search=settings.upstream.compartment_search,
-        value_sets=ValueSets.of(read_files(settings)),
-        conditions=settings.upstream.conditions,
-    )
-
-
 def build_expansions(settings: Settings) -> Expansions:
     """The value sets of files, and what to ask the FHIR server for. Raises OSError, ValueSetError."""
     chosen = settings.policy.value_sets
@@ -181,7 +140,7 @@ def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
     claims = issuer.claims
     return IssuerConfig(
         issuer=issuer.issuer,
-        audiences=(settings.server.public_url,) if issuer.audiences is None else tuple(issuer.audiences),
+        audiences=uma_audiences(issuer, settings.server.public_url) if issuer.audiences is None else tuple(issuer.audiences),
         jwks_uri=issuer.jwks_uri,
         jwks_file=None if issuer.jwks_file is None else settings.file(issuer.jwks_file),
         algorithms=tuple(issuer.algorithms),
@@ -189,43 +148,13 @@ def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
         max_token_lifetime=issuer.max_token_lifetime,
         claims=ClaimPaths(**{name: tuple(paths) for name, paths in claims.model_dump().items()}),
         replacement=None if issuer.scope_format is None else issuer.scope_format.replacement(),
-        ceiling=_scopes(issuer.ceiling),
+        ceiling=build_scopes(issuer.ceiling),
         v1_write=issuer.v1_write,
         fhir_user_bases=tuple(issuer.fhir_user_bases),
         allow_http=issuer.allow_http,
         introspection=build_introspection(issuer, settings),
+        uma=build_uma(issuer, settings),
     )
-
-
-def _client(client: ClientSettings) -> ClientRule:
-    registered, pin, limit = (_scopes(texts) for texts in (client.registered_scopes, client.pin, client.limit))
-    return ClientRule(
-        registered_scopes=registered,
-        pin=pin,
-        limit=limit,
-        system_role=client.role == "system",
-        intersect_registered=client.intersect_registered,
-        issuers=None if client.issuers is None else frozenset(client.issuers),
-        networks=None if client.networks is None else tuple(ip_network(network) for network in client.networks),
-        max_token_age=client.max_token_age,
-        sender_constraint=_SENDER_CONSTRAINTS[client.sender_constraint],
-    )
-
-
-def _users(users: UserSettings) -> Mapping[str, UserRule]:
-    return {kind: _user(users.of(kind)) for kind in DEFAULT_USERS}
-
-
-def _user(bound: str | list[str]) -> UserRule:
-    return UserRule(scopes=_scopes(bound)) if isinstance(bound, list) else UserRule(UserBound(bound))
-
-
-def _scopes(texts: Sequence[str] | None) -> tuple[ResourceScope, ...] | None:
-    """The scopes for resources; None where nothing was said, an empty tuple where nothing was granted."""
-    if texts is None:
-        return None
-    scopes = (parse_scope(text) for text in texts)
-    return tuple(scope for scope in scopes if isinstance(scope, ResourceScope))
 
 
 def _sealing_keys(settings: Settings, made_up: bytes | None) -> tuple[bytes, ...]:

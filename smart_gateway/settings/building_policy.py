@@ -1,0 +1,88 @@
+"""From ``policy:`` to the policy as ``authorize`` knows it: plain values, with the defaults of sections that are absent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
+
+from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.fhir.references import Bases
+from smart_gateway.fhir.value_sets import ValueSets
+from smart_gateway.fhir.vocabulary import load_vocabulary
+from smart_gateway.policy.model import (
+    DEFAULT_SHARED_TYPES,
+    DEFAULT_USERS,
+    ActorRule,
+    ClientRule,
+    Policy,
+    PublicInteraction,
+    UserBound,
+    UserRule,
+    default_additions,
+)
+from smart_gateway.scopes.parsing import parse_scope
+from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.settings.model import Settings
+from smart_gateway.settings.policy import ClientSettings, UserSettings
+from smart_gateway.settings.udap import build_certifications
+from smart_gateway.settings.value_sets import read_files
+
+_SENDER_CONSTRAINTS = {None: None, "dpop": frozenset({"dpop"}), "mtls": frozenset({"mtls"}), "any": frozenset({"dpop", "mtls"})}
+
+
+def build_policy(settings: Settings) -> Policy:
+    """The policy as ``authorize`` knows it. Sections that are absent have their documented defaults."""
+    release, policy = settings.upstream.fhir_version, settings.policy
+    additions = policy.compartment_additions
+    shared = policy.shared_types
+    return Policy(
+        vocabulary=load_vocabulary(release),
+        bases=Bases(settings.server.public_url, settings.upstream.url or settings.server.public_url),
+        clients=None if policy.clients is None else {name: _client(client) for name, client in policy.clients.items()},
+        actors=None if policy.actors is None else {name: ActorRule(build_scopes(actor.limit)) for name, actor in policy.actors.items()},
+        certifications=build_certifications(settings),
+        certified_only=policy.udap is not None and policy.udap.required,
+        users=DEFAULT_USERS if policy.users is None else _users(policy.users),
+        shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
+        compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},
+        writable_server_types=frozenset(policy.writes.server_types),
+        public=tuple(PublicInteraction(Interaction(rule.interaction), rule.type) for rule in policy.public),
+        foreign_patient_search=policy.foreign_patient_search,
+        binary=policy.binary,
+        absent_and_forbidden=policy.absent_and_forbidden,
+        update_as_create=policy.writes.update_as_create,
+        compartment_search=settings.upstream.compartment_search,
+        value_sets=ValueSets.of(read_files(settings)),
+        conditions=settings.upstream.conditions,
+    )
+
+
+def _client(client: ClientSettings) -> ClientRule:
+    registered, pin, limit = (build_scopes(texts) for texts in (client.registered_scopes, client.pin, client.limit))
+    return ClientRule(
+        registered_scopes=registered,
+        pin=pin,
+        limit=limit,
+        system_role=client.role == "system",
+        intersect_registered=client.intersect_registered,
+        issuers=None if client.issuers is None else frozenset(client.issuers),
+        networks=None if client.networks is None else tuple(ip_network(network) for network in client.networks),
+        max_token_age=client.max_token_age,
+        sender_constraint=_SENDER_CONSTRAINTS[client.sender_constraint],
+    )
+
+
+def _users(users: UserSettings) -> Mapping[str, UserRule]:
+    return {kind: _user(users.of(kind)) for kind in DEFAULT_USERS}
+
+
+def _user(bound: str | list[str]) -> UserRule:
+    return UserRule(scopes=build_scopes(bound)) if isinstance(bound, list) else UserRule(UserBound(bound))
+
+
+def build_scopes(texts: Sequence[str] | None) -> tuple[ResourceScope, ...] | None:
+    """The scopes for resources; None where nothing was said, an empty tuple where nothing was granted."""
+    if texts is None:
+        return None
+    scopes = (parse_scope(text) for text in texts)
+    return tuple(scope for scope in scopes if isinstance(scope, ResourceScope))
