@@ -27,9 +27,10 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     the request touches) are what was parsed: None or empty for a target that could not be. ``issuer``, ``subject``,
     ``client_id``, ``fhir_user`` (``Practitioner/p1``), ``patient``, ``tenant``, ``actor`` (who acts for the subject by ``act``,
     RFC 8693: its ``sub``, else its ``client_id``) and ``prior_actors`` (those before, the last one first) come from the verified
-    token, so they are None or empty for a 401. ``status`` is what the client got, ``upstream_status`` what the upstream answered, if it was asked; ``code`` the
-    stable machine code of a refusal or error; ``rules`` the deciding scopes and policy rules; ``removed`` the number of entries taken
-    out of the answer; ``entries`` what became of those of a batch. With ``dry_run`` the outcome is what would have been enforced.
+    token, so they are None or empty for a 401. ``status`` is what the client got, ``upstream_status`` what the upstream
+    answered, if it was asked; ``code`` the stable machine code of a refusal or error; ``rules`` the deciding scopes and policy rules;
+    ``removed`` the number of entries taken out of the answer; ``entries`` what became of those of a batch. With ``dry_run`` the outcome
+    is what would have been enforced.
     """
 
     time: float
