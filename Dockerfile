@@ -9,7 +9,7 @@ RUN python -m venv /opt/smart-gateway
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY smart_gateway ./smart_gateway
-RUN /opt/smart-gateway/bin/pip install . && /opt/smart-gateway/bin/python -m compileall -q /opt/smart-gateway/lib
+RUN /opt/smart-gateway/bin/pip install '.[redis]' && /opt/smart-gateway/bin/python -m compileall -q /opt/smart-gateway/lib
 
 FROM python:3.12-slim-bookworm
 # Nothing is written at run time: the root file system may be read-only, and no shell account exists for this uid.

@@ -23,6 +23,7 @@ LIBRARIES = {
     "aiohttp": ("gateway/upstream.py",),
     "jwt": ("tokens", "cli"),
     "cryptography": ("tokens", "answers/sealing.py", "cli", "demo/issuer.py"),
+    "redis": ("tokens/redis_cache.py",),
     "cachetools": ("tokens", "policy", "gateway"),
     "yaml": ("settings",),
     "pydantic": ("settings",),
