@@ -22,12 +22,12 @@ async def test_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
     built = build(load_settings(EXAMPLE / "gateway.yaml"), recording=False)
     amendments, policy = built.snapshot.amendments, built.snapshot.policy
     with pytest.raises(HookRefused, match="withdrawn consent"):
-        await amendments.of(principal("patient/*.rs", patient="ben"))
-    assert (await amendments.of(principal("patient/*.rs", patient="amy"))).ceilings == ()
-    house = await amendments.of(principal("user/*.rs", patient=None, fhir_user="Practitioner/house"))
+        await amendments.of(principal("patient/*.rs", patient="ben"), 0.0)
+    assert (await amendments.of(principal("patient/*.rs", patient="amy"), 0.0)).ceilings == ()
+    house = await amendments.of(principal("user/*.rs", patient=None, fhir_user="Practitioner/house"), 0.0)
     assert house.claims["hook"] == {"units": ["north", "west"]}
     assert Access(house, policy).boundary("Patient", Permission.SEARCH).regions
     assert Access(house, policy).boundary("Observation", Permission.SEARCH).is_nothing
-    nobody = await amendments.of(principal("user/*.rs", patient=None, fhir_user="Practitioner/wilson"))
+    nobody = await amendments.of(principal("user/*.rs", patient=None, fhir_user="Practitioner/wilson"), 0.0)
     assert Access(nobody, policy).boundary("Patient", Permission.SEARCH).is_nothing
     await built.aclose()

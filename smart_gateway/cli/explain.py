@@ -160,7 +160,8 @@ async def _configured(arguments: argparse.Namespace) -> _Setting:
         if arguments.token is None:
             principal = _invented(arguments, snapshot.policy.bases)
         else:
-            principal = await snapshot.amendments.of(await snapshot.verifier.verify(arguments.token, time.time()))
+            now = time.time()
+            principal = await snapshot.amendments.of(await snapshot.verifier.verify(arguments.token, now), now)
     except DependencyUnavailable as error:
         raise SmartGatewayError(f"the token cannot be verified: {error}") from error
     finally:

@@ -75,7 +75,7 @@ class Enforcement:
         principal, arrival = await identify(exchange, request)
         if request.interaction not in DISCOVERY:
             exchange.findings.principal = principal  # before the hook is asked: the record of its refusal says of whom
-            principal = exchange.findings.principal = await exchange.snapshot.amendments.of(principal)
+            principal = exchange.findings.principal = await exchange.snapshot.amendments.of(principal, arrival.now)
         return self._accesses.of(principal, exchange.snapshot.policy), arrival
 
     async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> Permit | Deny:

@@ -1,6 +1,6 @@
 """Hooks: the operator's own code, asked once about each principal, that may refuse it, limit it, or add what it knows.
 
-What a hook says is kept for as long as the verified token is, so a hook sees no request: what depends on the request is the policy's.
+What a hook says is kept for a while, so a hook sees no request: what depends on the request is the policy's.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Refusal:
 
 
 class PrincipalHook(Protocol):
-    """What ``hooks.principal`` names: asked when a token is verified, again when it is verified anew."""
+    """What ``hooks.principal`` names: asked when a token is verified, and again when it is verified anew, or after a minute."""
 
     async def __call__(self, principal: Principal) -> Amendment | Refusal:
         """What there is to say of ``principal``. An exception, another value or no answer in time is a refusal with 503."""
@@ -75,29 +75,42 @@ class UnusableAmendment(SmartGatewayError):
 @dataclass(slots=True)
 class _Asked:
     principal: Principal
+    since: float
     task: asyncio.Task[Principal | Refusal | None]
 
 
 class Amendments:
-    """Asks one hook, and keeps what it said for each principal object: the amended one is the same object each time.
+    """Asks one hook, and keeps what it said of each principal object: the amended one is the same object each time.
 
-    ``timeout`` is in seconds. Without a hook every principal is left as it is. Belongs to one event loop.
+    ``timeout`` and ``keep``, how long an answer serves at most, are in seconds. Without a hook every
+    principal is left as it is. Belongs to one event loop.
     """
 
     def __init__(
-        self, hook: PrincipalHook | None = None, *, timeout: float = 2.0, may_widen: bool = False, bases: Bases = _BASES, size: int = 10_000
+        self,
+        hook: PrincipalHook | None = None,
+        *,
+        timeout: float = 2.0,
+        may_widen: bool = False,
+        bases: Bases = _BASES,
+        keep: float = 60.0,
+        size: int = 10_000,
     ) -> None:
         self._hook = hook
         self._timeout = timeout
         self._may_widen = may_widen
         self._bases = bases
+        self._keep = keep
         self._asked: LRUCache[int, _Asked] = LRUCache(size)
 
-    async def of(self, principal: Principal) -> Principal:
-        """``principal`` as amended. Raises HookRefused, and DependencyUnavailable where the hook fails: nobody comes in unasked."""
+    async def of(self, principal: Principal, now: float) -> Principal:
+        """``principal`` as amended, at ``now`` (seconds since the epoch).
+
+        Raises HookRefused, and DependencyUnavailable where the hook fails: nobody comes in unasked.
+        """
         if self._hook is None or principal.anonymous:
             return principal
-        asked = self._ask(self._hook, principal)
+        asked = self._ask(self._hook, principal, now)
         # asyncio.wait, not await: a request that is cancelled must not cancel the question that others wait for.
         await asyncio.wait({asked.task})
         outcome = None if asked.task.cancelled() else asked.task.result()
@@ -108,11 +121,11 @@ class Amendments:
             raise HookRefused(outcome.text)
         return outcome
 
-    def _ask(self, hook: PrincipalHook, principal: Principal) -> _Asked:
+    def _ask(self, hook: PrincipalHook, principal: Principal, now: float) -> _Asked:
         """INVARIANT: an entry holds its principal, so that no other object can have its identity."""
         held = self._asked.get(id(principal))
-        if held is None or held.principal is not principal:
-            held = self._asked[id(principal)] = _Asked(principal, asyncio.create_task(self._answer(hook, principal)))
+        if held is None or held.principal is not principal or abs(now - held.since) >= self._keep:
+            held = self._asked[id(principal)] = _Asked(principal, now, asyncio.create_task(self._answer(hook, principal)))
         return held
 
     def _forget(self, asked: _Asked) -> None:

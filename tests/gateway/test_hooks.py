@@ -16,7 +16,7 @@ from smart_gateway.gateway.hooks import Amendments
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Ceiling, Principal
-from tests.support.asgi import FakeVerifier, Front, Reply, ScriptedUpstream, code_of, observation, searchset
+from tests.support.asgi import NOW, FakeVerifier, Front, Reply, ScriptedUpstream, code_of, observation, searchset
 from tests.support.deciding import DEFAULT, principal
 
 LABORATORY = "patient/Observation.rs?category=laboratory"
@@ -68,9 +68,9 @@ async def test_the_hook_is_asked_once_for_a_principal_and_the_amended_one_is_the
         await made.get("/Observation/o2")
     assert len(hook.asked) == 1
     amendments, who = made.snapshot.amendments, principal("user/*.rs")
-    first = await amendments.of(who)
-    assert first is await amendments.of(who)
-    assert first is not await amendments.of(replace(who))
+    first = await amendments.of(who, NOW)
+    assert first is await amendments.of(who, NOW)
+    assert first is not await amendments.of(replace(who), NOW)
     assert len(hook.asked) == 3
 
 
@@ -80,7 +80,7 @@ async def test_nobody_is_asked_about_discovery_or_public_requests() -> None:
     assert (await made.get("/Observation/o1", token=None)).status_code == 401
     assert hook.asked == []
     anonymous = Principal("", anonymous=True)
-    assert await made.snapshot.amendments.of(anonymous) is anonymous
+    assert await made.snapshot.amendments.of(anonymous, NOW) is anonymous
 
 
 async def test_a_limit_shrinks_reads_and_searches() -> None:
@@ -105,7 +105,7 @@ async def test_an_empty_limit_leaves_nothing() -> None:
 async def test_a_limit_comes_on_top_of_those_that_are_there() -> None:
     hook = Scripted(Amendment(limit=["patient/*.rs"]))
     held = replace(principal("patient/*.rs"), ceilings=(Ceiling("an issuer", ()),))
-    amended = await Amendments(hook).of(held)
+    amended = await Amendments(hook).of(held, NOW)
     assert [ceiling.source for ceiling in amended.ceilings] == ["an issuer", "the hook"]
     assert not Access(amended, DEFAULT).unlimited(next(iter(amended.scopes.resources[0].permissions)))
 
@@ -166,14 +166,14 @@ async def test_a_hook_that_does_not_answer_lets_nobody_in(caplog: pytest.LogCapt
 async def test_a_hook_that_is_cancelled_lets_nobody_in() -> None:
     amendments = Amendments(Scripted(asyncio.CancelledError()))
     with pytest.raises(DependencyUnavailable):
-        await amendments.of(principal("patient/*.rs"))
+        await amendments.of(principal("patient/*.rs"), NOW)
 
 
 async def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along() -> None:
     hook = Scripted(Amendment())
     hook.gate = asyncio.Event()
     amendments, who = Amendments(hook), principal("patient/*.rs")
-    waiting = [asyncio.create_task(amendments.of(who)) for _ in range(5)]
+    waiting = [asyncio.create_task(amendments.of(who, NOW)) for _ in range(5)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     await asyncio.sleep(0)
@@ -198,7 +198,7 @@ async def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along() ->
 )
 async def test_what_widens_counts_where_the_settings_say_so(said: Amendment, shown: Callable[[Principal], bool]) -> None:
     before = replace(principal("patient/Observation.rs", subject="s", client_id="c"), ceilings=(Ceiling("an issuer", ()),))
-    amended = await Amendments(Scripted(said), may_widen=True).of(before)
+    amended = await Amendments(Scripted(said), may_widen=True).of(before, NOW)
     assert shown(amended)
     kept = ("issuer", "subject", "client_id", "token_id", "expires_at", "confirmation", "ceilings", "anonymous")
     assert all(getattr(amended, name) == getattr(before, name) for name in kept)
@@ -221,18 +221,18 @@ async def test_what_widens_counts_where_the_settings_say_so(said: Amendment, sho
 async def test_what_widens_must_still_be_well_formed(said: Amendment) -> None:
     amendments = Amendments(Scripted(said), may_widen=True)
     if said.scopes is not None:
-        assert (await amendments.of(principal("user/*.cruds"))).scopes.resources == ()
+        assert (await amendments.of(principal("user/*.cruds"), NOW)).scopes.resources == ()
         return
     with pytest.raises(DependencyUnavailable):
-        await amendments.of(principal("user/*.cruds"))
+        await amendments.of(principal("user/*.cruds"), NOW)
 
 
 async def test_facts_stand_beside_the_claims_and_no_token_can_forge_them() -> None:
     claims = {"hook": {"roles": ["admin"]}, "org": "north"}
-    amended = await Amendments(Scripted(Amendment(facts={"roles": ["nurse"]}))).of(replace(principal("patient/*.rs"), claims=claims))
+    amended = await Amendments(Scripted(Amendment(facts={"roles": ["nurse"]}))).of(replace(principal("patient/*.rs"), claims=claims), NOW)
     assert dict(amended.claims["hook"]) == {"roles": ["nurse"]}
     assert amended.claims["org"] == "north"
-    bare = await Amendments(Scripted(Amendment())).of(replace(principal("patient/*.rs"), claims=claims))
+    bare = await Amendments(Scripted(Amendment())).of(replace(principal("patient/*.rs"), claims=claims), NOW)
     assert dict(bare.claims["hook"]) == {}
 
 
@@ -248,12 +248,24 @@ async def test_each_principal_is_judged_by_what_was_said_of_it() -> None:
     assert statuses == [200, 403, 200, 403]
 
 
+async def test_an_answer_serves_for_a_minute_at_most_also_for_who_comes_with_no_token() -> None:
+    hook = Scripted(Amendment())
+    amendments, who = Amendments(hook), principal("patient/*.rs")
+    first = await amendments.of(who, NOW)
+    assert await amendments.of(who, NOW + 59) is first
+    hook.said = Refusal("Withdrawn.")
+    with pytest.raises(HookRefused):
+        await amendments.of(who, NOW + 60)
+    with pytest.raises(HookRefused):
+        await amendments.of(who, NOW - 1)  # a clock that is set back makes nothing serve longer
+
+
 async def test_a_full_memory_forgets_the_oldest_and_mixes_up_nobody() -> None:
     hook = Scripted(Amendment())
     amendments = Amendments(hook, size=2)
     people = [principal("patient/*.rs", patient=str(number)) for number in range(5)]
     for who in people * 2:
-        assert (await amendments.of(who)).patient == who.patient
+        assert (await amendments.of(who, NOW)).patient == who.patient
     assert len(hook.asked) == 10
 
 
@@ -265,6 +277,6 @@ async def test_a_dry_run_records_what_the_hook_would_refuse() -> None:
 
 async def test_a_refusal_is_no_exception_of_the_token() -> None:
     with pytest.raises(HookRefused) as refused:
-        await Amendments(Scripted(Refusal("No."))).of(principal("patient/*.rs"))
+        await Amendments(Scripted(Refusal("No."))).of(principal("patient/*.rs"), NOW)
     assert refused.value.status == 403
     assert isinstance(DEFAULT, Policy)
