@@ -55,7 +55,16 @@ class Enforcement:
         if isinstance(decision, Permit):
             await self._carry_out(exchange, decision.plan, access)
         else:
-            await exchange.refuse(decision)
+            await self._refuse(exchange, decision, access, arrival)
+
+    async def _refuse(self, exchange: Exchange, denied: Deny, access: Access, arrival: Arrival) -> None:
+        """Refuses; where a UMA server could permit what is denied, with a ticket to ask it."""
+        request = exchange.findings.request
+        assert request is not None  # INVARIANT: set before the decision
+        invited = await exchange.snapshot.invitations.beside(request, access, arrival)
+        if invited is not None:
+            exchange.findings.decision = denied
+        await exchange.refuse(denied if invited is None else invited)
 
     async def _rehearse(self, exchange: Exchange, request: FhirRequest) -> None:
         """Decides for the log alone; then the request goes on as it came. What cannot be parsed was refused before.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smart_gateway.errors import RequestError, TokenMissing
+from smart_gateway.errors import RequestError, TokenError
 from smart_gateway.gateway.certificates import client_certificate
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import client_address
@@ -30,8 +30,11 @@ async def identify(exchange: Exchange, request: FhirRequest) -> tuple[Principal,
     if presented.token is None:
         if is_public(request, snapshot.policy):
             return ANONYMOUS, Arrival(now, presented.address)
-        raise TokenMissing("This request needs an access token.")
-    principal = await snapshot.verifier.verify(presented.token, now)
+        raise await snapshot.invitations.without_token(request, presented, snapshot.policy, now)
+    try:
+        principal = await snapshot.verifier.verify(presented.token, now)
+    except TokenError as refused:
+        raise await snapshot.invitations.instead_of(refused, request, presented, snapshot.policy, now) from None
     exchange.nonce = snapshot.possessions.nonce(principal, presented, now)
     shown = await snapshot.possessions.check(principal, presented, now)
     return principal, Arrival(now, presented.address, shown)

@@ -14,6 +14,7 @@ from smart_gateway.answers.smart_configuration import Declared
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL
 from smart_gateway.gateway.credentials import Credentials
 from smart_gateway.gateway.hooks import Amendments
+from smart_gateway.gateway.inviting import Invitations
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal
@@ -77,6 +78,7 @@ class Snapshot:
     verifier: TokenVerifier
     possessions: Possessions = field(default_factory=Possessions)
     amendments: Amendments = field(default_factory=Amendments)
+    invitations: Invitations = field(default_factory=Invitations)
     discovery: Discovery
     limits: Limits
     sealer: Sealer

@@ -26,6 +26,7 @@ from smart_gateway.settings.sender_checks import check_senders
 from smart_gateway.settings.shared_cache import check_shared_cache
 from smart_gateway.settings.smart_configuration import check_smart_configuration
 from smart_gateway.settings.udap import check_udap
+from smart_gateway.settings.uma import check_uma
 from smart_gateway.settings.value_sets import foreseen
 from smart_gateway.tokens.transport import MAX_DOCUMENT
 
@@ -171,6 +172,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     _upstream,
     _issuers,
     check_introspection,
+    check_uma,
     check_revocation,
     check_shared_cache,
     _sealing,

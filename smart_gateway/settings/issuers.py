@@ -11,7 +11,8 @@ from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.addresses import BaseUrl, FetchedUrl, IssuerUrl
 from smart_gateway.settings.introspection import IntrospectionSettings
 from smart_gateway.settings.quantities import Duration, Leeway, ProofAge
-from smart_gateway.settings.section import NotYet, Section, Text, later
+from smart_gateway.settings.section import Section, Text
+from smart_gateway.settings.uma import UmaSettings
 from smart_gateway.tokens.claim_paths import is_path
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -94,10 +95,11 @@ class IssuerSettings(Section):
 
     issuer: IssuerUrl
     """Its identifier: the token's `iss`, compared whole."""
-    mode: Annotated[Literal["jwt", "introspection"], later("uma")] = "jwt"
-    """How its tokens are judged: as JWTs by its keys, or by what it answers about each (`introspection`)."""
+    mode: Literal["jwt", "introspection", "uma"] = "jwt"
+    """How its tokens are judged: as JWTs by its keys, by what it answers about each (`introspection`), or, by either way, by the
+    permissions in them (`uma`)."""
     audiences: Annotated[list[Text], Field(min_length=1)] | None = None
-    """What a token's `aud` must name, any of them, compared whole. Absent: `server.public_url`."""
+    """What a token's `aud` must name, any of them, compared whole. Absent: `server.public_url`, with `mode: uma` the `client_id` too."""
     jwks_uri: FetchedUrl | None = None
     """Where its keys are. Absent, and without `jwks_file`: by discovery."""
     jwks_file: Text | None = None
@@ -125,5 +127,6 @@ class IssuerSettings(Section):
     mtls: MtlsSettings | None = None
     """How tokens bound to a certificate are judged."""
     introspection: IntrospectionSettings | None = None
-    """With `mode: introspection`: where and as whom it is asked."""
-    uma: NotYet = None
+    """With `mode: introspection`, or `uma` where permissions are not taken from JWTs: where and as whom it is asked."""
+    uma: UmaSettings | None = None
+    """With `mode: uma`: who the gateway is to it, and what its resources are here."""

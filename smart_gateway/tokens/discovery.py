@@ -15,12 +15,14 @@ from smart_gateway.tokens.transport import FetchError, Transport, is_fetchable
 class Discovery:
     """The discovery document of one issuer, kept and renewed.
 
-    OpenID Connect Discovery is asked first; where that answers 404, RFC 8414. A document whose ``issuer`` is not exactly
-    the configured one is refused. Spec: OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3.
+    OpenID Connect Discovery is asked first; where that answers 404, RFC 8414; ``urls`` are other addresses, tried in the same way. A
+    document whose ``issuer`` is not exactly the configured one is refused.
+    Spec: OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3.
     """
 
-    def __init__(self, config: IssuerConfig, transport: Transport, freshness: Freshness) -> None:
+    def __init__(self, config: IssuerConfig, transport: Transport, freshness: Freshness, *, urls: tuple[str, str] | None = None) -> None:
         self._config = config
+        self._urls = urls or discovery_urls(config.issuer)
         self._transport = transport
         self._document: Refreshed[Mapping[str, Any]] = Refreshed(f"the discovery document of {config.issuer}", self._load, freshness)
 
@@ -44,13 +46,13 @@ class Discovery:
         await self._document.aclose()
 
     async def _load(self, _now: float) -> Mapping[str, Any]:
-        openid, oauth = discovery_urls(self._config.issuer)
+        first, second = self._urls
         try:
-            document = await self._fetch(openid)
+            document = await self._fetch(first)
         except FetchError as error:
             if error.answered != 404:
                 raise
-            document = await self._fetch(oauth)
+            document = await self._fetch(second)
         if not isinstance(document, dict) or document.get("issuer") != self._config.issuer:
             raise FetchError("the discovery document is not of this issuer")
         return MappingProxyType(document)

@@ -27,6 +27,8 @@ _BACKOFF, _BACKOFF_MOST = 1.0, 30.0  # seconds for which an endpoint that does n
 _OUTAGES = frozenset({None, 429, 502, 503, 504})  # None: there was no answer
 _LEAST_TIME = 0.001  # seconds; nothing is kept for less
 _PROBE_BYTES = 16
+ACCESS_TOKEN = "access_token"  # noqa: S105  # RFC 7009 section 4.1.2
+REQUESTING_PARTY_TOKEN = "requesting_party_token"  # noqa: S105  # UMA 2.0 Federated Authorization section 5.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +43,24 @@ class Introspected:
 class Introspection:
     """The introspection endpoint of one issuer: single-flight, answers kept for a while, a breaker for when it does not answer.
 
-    ``config`` is that of an issuer which has ``introspection``.
+    ``config`` is that of an issuer which has ``introspection``; ``hint`` is what tokens are said to be.
     """
 
     def __init__(
-        self, config: IssuerConfig, discovery: Discovery, keys: KeySource, transport: Transport, cache: SharedCache, entropy: Entropy
+        self,
+        config: IssuerConfig,
+        discovery: Discovery,
+        keys: KeySource,
+        transport: Transport,
+        cache: SharedCache,
+        entropy: Entropy,
+        *,
+        hint: str = ACCESS_TOKEN,
     ) -> None:
         assert config.introspection is not None
         self._config = config
         self._asking: IntrospectionConfig = config.introspection
+        self._hint = hint
         self._discovery = discovery
         self._keys = keys
         self._transport = transport
@@ -150,7 +161,7 @@ class Introspection:
     async def _post(self, token: str, now: float) -> Received:
         url = await self._url(now)
         accept = SIGNED_MEDIA if self._asking.signed else "application/json"
-        form = {"token": token, "token_type_hint": "access_token"}
+        form = {"token": token, "token_type_hint": self._hint}
         form, headers = self._asking.authentication.apply(form, {"accept": accept}, url, now, self._entropy)
         received = await post_form(self._transport, url, form, headers)
         if received.status != 200:
@@ -172,7 +183,7 @@ class Introspection:
     def _key(self, token: str) -> str:
         """Says nothing of the token; answers may differ by who asks."""
         who = self._asking.authentication.client_id or ""
-        parts = (self._config.issuer, who, token)
+        parts = (self._config.issuer, who, self._hint, token)
         return "introspection:" + hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
     async def _kept(self, key: str, now: float) -> Introspected | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smart_gateway.errors import SettingsError
+from smart_gateway.policy.uma import UmaResource
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.scopes.scope import ResourceScope
 from smart_gateway.tokens.algorithms import ALGORITHMS, DEFAULT_ALGORITHMS
@@ -46,9 +47,25 @@ class IntrospectionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UmaConfig:
+    """The gateway as a resource server of an issuer (UMA 2.0): as whom it asks for its PAT, and what its ``resources`` are there.
+
+    ``as_uri`` is what clients are told; ``pat_scope`` the scope that the PAT is asked with. A client gets ``tickets_per_minute``, all of
+    them together ``tickets_in_all``.
+    """
+
+    authentication: ClientAuthentication
+    resources: tuple[UmaResource, ...]
+    as_uri: str
+    pat_scope: str | None = None
+    tickets_per_minute: int = 30
+    tickets_in_all: int = 600
+
+
+@dataclass(frozen=True, slots=True)
 class IssuerConfig:
     """One trusted issuer of access tokens (settings ``issuers:``): of JWTs, or of tokens that it is asked about where there is
-    ``introspection``.
+    ``introspection``. With ``uma`` they are requesting party tokens: their permissions count, and no scopes.
 
     ``issuer`` and ``audiences`` are compared whole; ``leeway`` and ``max_token_lifetime`` are in seconds; keys come from
     ``jwks_file``, else ``jwks_uri``, else discovery. ``ceiling``: never more than these scopes; None where there is none.
@@ -71,6 +88,7 @@ class IssuerConfig:
     fhir_user_bases: tuple[str, ...] = ()
     allow_http: bool = False
     introspection: IntrospectionConfig | None = None
+    uma: UmaConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.issuer or not self.audiences or not all(self.audiences):

@@ -35,11 +35,12 @@ class _Held:
 class OwnToken:
     """One token for all requests: single-flight, renewed while the old one still serves, a breaker.
 
-    ``more`` goes into the request beside the grant type (scope, resource, audience).
+    ``more`` goes into the request beside the grant type (scope, resource, audience); ``purpose`` says what the token is needed for.
     """
 
-    def __init__(self, endpoint: TokenEndpoint, more: Mapping[str, str]) -> None:
+    def __init__(self, endpoint: TokenEndpoint, more: Mapping[str, str], *, purpose: str = "for the FHIR server") -> None:
         self._endpoint = endpoint
+        self._purpose = purpose
         self._form = {"grant_type": "client_credentials", **more}
         self._held: _Held | None = None
         self._task: asyncio.Task[None] | None = None
@@ -59,8 +60,13 @@ class OwnToken:
         held = self._held
         if held is None or not held.serves(now, _ENDED_AFTER):
             wait = max(1, math.ceil(self._breaker.wait(now)))
-            raise DependencyUnavailable("The gateway cannot get the token that it needs for the FHIR server.", retry_after=wait)
+            raise DependencyUnavailable(f"The gateway cannot get the token that it needs {self._purpose}.", retry_after=wait)
         return held.value
+
+    def drop(self, value: str) -> None:
+        """Forgets the token ``value``, which is not taken any more."""
+        if self._held is not None and self._held.value == value:
+            self._held = None
 
     async def aclose(self) -> None:
         """Ends a renewal under way, and closes the endpoint's connections."""
