@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 _BACKOFF, _BACKOFF_MOST = 1.0, 30.0  # seconds for which an endpoint that does not answer is left alone
 _OUTAGES = frozenset({None, 429, 502, 503, 504})  # None: there was no answer
 _LEAST_TIME = 0.001  # seconds; nothing is kept for less
+_LATELY = 3600.0  # seconds
 _PROBE_BYTES = 16
 ACCESS_TOKEN = "access_token"  # noqa: S105  # RFC 7009 section 4.1.2
 REQUESTING_PARTY_TOKEN = "requesting_party_token"  # noqa: S105  # UMA 2.0 Federated Authorization section 5.1
@@ -68,7 +69,7 @@ class Introspection:
         self._entropy = entropy
         self._breaker = Breaker(_BACKOFF, _BACKOFF_MOST)
         self._flights: dict[str, asyncio.Task[Introspected | DependencyUnavailable]] = {}
-        self._answered = False  # since the last failure
+        self._answered_at: float | None = None
         self._troubled = False  # since the last answer
 
     async def ask(self, token: str, now: float) -> Introspected:
@@ -83,11 +84,12 @@ class Introspection:
         """Asks about a token that nobody has. Raises DependencyUnavailable where the endpoint cannot be asked by this client."""
         if await self._question(self._entropy(_PROBE_BYTES).hex(), now) is not None:
             raise FetchError("it calls a token active that was made up", answered=200)
-        self._succeed()
+        self._succeed(now)
 
     async def ready(self, now: float) -> bool:
-        """Whether the endpoint answers, as far as is known; it is asked where nothing is known, or the last that is known is a failure."""
-        if self._answered and not self._breaker.failing:
+        """Whether the endpoint has answered lately; it is asked where it has not. An outage that comes later is shown by 503, not here:
+        whoever looks would take every replica away at once, and with them the tokens that are known."""
+        if self._answered_at is not None and abs(now - self._answered_at) < _LATELY:
             return True
         if self._breaker.wait(now) > 0:
             return False
@@ -124,22 +126,22 @@ class Introspection:
     async def _run(self, key: str, token: str, now: float) -> Introspected | DependencyUnavailable:
         try:
             claims = await self._question(token, now)
-            self._succeed()
+            self._succeed(now)
             return await self._keep(key, claims, now)
         except DependencyUnavailable as error:
             return self._note(error, now)
         finally:
             self._flights.pop(key, None)
 
-    def _succeed(self) -> None:
+    def _succeed(self, now: float) -> None:
         self._breaker.succeeded()
-        self._answered, self._troubled = True, False
+        self._answered_at, self._troubled = now, False
 
     def _note(self, error: DependencyUnavailable, now: float) -> DependencyUnavailable:
         """Says once in a row of failures what is wrong, to the log; what the client hears is general."""
         if not self._troubled:
             _log.warning("the introspection endpoint of %s cannot be asked: %s", self._config.issuer, error.text)
-        self._answered, self._troubled = False, True
+        self._troubled = True
         if not isinstance(error, FetchError) or error.answered in _OUTAGES:
             self._breaker.failed(now)
         return self._unavailable(now)

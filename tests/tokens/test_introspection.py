@@ -565,6 +565,11 @@ async def test_ready_follows_failures_and_recoveries() -> None:
     now[0] += 1
     asked.answer = {"active": False}
     assert await asked.verifier.ready()
+    asked.transport.down = True
+    await asked.unavailable(now=now[0])
+    assert await asked.verifier.ready(), "what is known is still served"
+    now[0] += 3600
+    assert not await asked.verifier.ready()
 
 
 async def test_an_endpoint_that_calls_every_token_active_is_not_ready(caplog: pytest.LogCaptureFixture) -> None:
