@@ -29,8 +29,7 @@ SmartGatewayError
 │   └── UpstreamTimeout          504
 └── SettingsError                     the configuration is refused; carries every finding
 
-A refusal by permission is not an exception: ``policy.authorize`` answers the value ``Deny``. Messages are written by us,
-never copied from a token, a body or an upstream answer.
+A refusal by permission is the value ``Deny``, no exception. Messages are ours, never copied from a token, a body or an upstream answer.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ from typing import ClassVar
 class SmartGatewayError(Exception):
     """Base of everything that the gateway raises on purpose.
 
-    ``code`` is the stable machine code of ``OperationOutcome.issue.details.coding``; ``issue_code`` is a code of the
-    FHIR value set issue-type; ``status`` is the HTTP status; ``text`` is one sentence for people.
+    ``code`` is the stable machine code of ``OperationOutcome.issue.details.coding``, ``issue_code`` one of FHIR's issue-type, ``status``
+    the HTTP status, ``text`` one sentence for people.
     """
 
     code: ClassVar[str] = "internal-error"
@@ -58,9 +57,8 @@ class SmartGatewayError(Exception):
 class RequestError(SmartGatewayError):
     """The request cannot be parsed without doubt (semantics 1).
 
-    ``expression`` names the place: a FHIRPath of the body (``Bundle.entry[3].request.url``), ``http.<Header>`` or
-    ``http.<parameter>`` (FHIR R4 OperationOutcome.issue.expression). ``reason`` overrides the class's ``code`` by a finer
-    stable machine code such as ``duplicate-header``.
+    ``expression`` names the place: a FHIRPath of the body (``Bundle.entry[3].request.url``), ``http.<Header>`` or ``http.<parameter>``
+    (FHIR R4 OperationOutcome.issue.expression). ``reason`` is a finer stable machine code than ``code``, such as ``duplicate-header``.
     """
 
     code = "bad-request"
@@ -194,10 +192,7 @@ class HeadersTooLarge(RequestError):
 
 
 class TokenError(SmartGatewayError):
-    """The token is not to be trusted (semantics 2); ``text`` says why in general words, never with the token's content.
-
-    ``error`` is the code of RFC 6750 section 3.1 (or RFC 9449 section 7.1) for ``WWW-Authenticate``.
-    """
+    """The token is not to be trusted (semantics 2). ``error`` is the code of RFC 6750 section 3.1 (or RFC 9449 section 7.1)."""
 
     code = "invalid-token"
     issue_code = "login"
@@ -217,27 +212,18 @@ class TokenMissing(TokenError):
 
 
 class PermissionWanted(TokenError):
-    """The authorization server has not permitted this, and can be asked to (UMA 2.0 Grant section 3.2).
-
-    ``as_uri`` is that server, ``ticket`` what stands for the permissions that were asked for, None where there is none; ``refused`` is
-    what is wrong with the token that was sent.
-    """
+    """The server at ``as_uri`` can be asked to permit this by ``ticket`` (UMA 2.0 Grant section 3.2), after a token that is ``refused``."""
 
     code = "permission-wanted"
     error = None
 
     def __init__(self, text: str, *, as_uri: str, ticket: str | None = None, refused: TokenError | None = None) -> None:
         super().__init__(text, reason=None if refused is None else refused.reason)
-        self.as_uri = as_uri
-        self.ticket = ticket
-        self.refused = refused
+        self.as_uri, self.ticket, self.refused = as_uri, ticket, refused
 
 
 class ProofRefused(TokenError):
-    """The DPoP proof is not one of who the token is bound to, for this request (RFC 9449 section 7.1).
-
-    ``algorithms`` are the signature algorithms that proofs may have.
-    """
+    """The DPoP proof is not that of the token's owner for this request (RFC 9449 section 7.1). Proofs are signed by ``algorithms``."""
 
     code = "invalid-proof"
     error = "invalid_dpop_proof"

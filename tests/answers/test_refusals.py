@@ -39,6 +39,7 @@ ALL = [
     (errors.HeadersTooLarge("T."), 431, "too-long", "headers-too-large"),
     (errors.TokenMissing("T."), 401, "login", "token-missing"),
     (errors.TokenError("T.", reason="expired"), 401, "login", "expired"),
+    (errors.PermissionWanted("T.", as_uri="https://as.example.org", ticket="t-1"), 401, "login", "permission-wanted"),
     (errors.HookRefused("T."), 403, "forbidden", "refused-by-hook"),
     (errors.ProofRefused("T.", algorithms=["ES256"]), 401, "login", "invalid-proof"),
     (errors.ProofMissing("T.", algorithms=["ES256"]), 401, "login", "proof-missing"),
@@ -136,6 +137,29 @@ def test_what_is_wrong_with_a_proof_is_said_of_dpop_alone(reason: errors.ProofRe
         f'DPoP {REALM}, error="{error}", error_description="T.", {METADATA}, algs="ES256 RS384"',
         f"Bearer {REALM}, {METADATA}",
     ]
+
+
+UMA = f'UMA {REALM}, as_uri="https://as.example.org/uma"'
+
+
+def test_what_a_uma_server_can_permit_is_said_with_the_ticket_first() -> None:
+    """UMA 2.0 Grant section 3.2.1."""
+    wanted = errors.PermissionWanted("T.", as_uri="https://as.example.org/uma", ticket="016f84e8")
+    assert header(refuse(wanted, FACING), "www-authenticate") == [f'{UMA}, ticket="016f84e8"', f"Bearer {REALM}, {METADATA}"]
+
+
+def test_without_a_ticket_the_server_alone_is_named() -> None:
+    wanted = errors.PermissionWanted("T.", as_uri="https://as.example.org/uma")
+    assert header(refuse(wanted, FACING), "www-authenticate") == [UMA, f"Bearer {REALM}, {METADATA}"]
+
+
+def test_a_permission_that_has_expired_is_still_a_bad_token() -> None:
+    refused = errors.TokenError("The token has expired.", reason="expired")
+    answer = refuse(errors.PermissionWanted("T.", as_uri="https://as.example.org/uma", ticket="t", refused=refused), FACING)
+    uma, bearer = header(answer, "www-authenticate")
+    assert uma == f'{UMA}, ticket="t"'
+    assert 'error="invalid_token", error_description="The token has expired."' in bearer
+    assert issues(answer)[0]["details"]["coding"][0]["code"] == "expired"
 
 
 def test_a_denial_with_a_hint_names_the_scopes_three_times() -> None:

@@ -257,9 +257,6 @@ def test_bad_settings(tmp_path: Path, text: str, key: str, says: str, nearest: s
 
 
 LATER = [
-    ("server: {listeners: []}", "server.listeners"),
-    ("issuers: [{mode: uma}]", "issuers[0].mode"),
-    ("issuers: [{uma: {}}]", "issuers[0].uma"),
     ("tenants: []", "tenants"),
     ("policy: {clients: {a: {groups: [g]}}}", "policy.clients.a.groups"),
     ("policy: {users: [{boundary: []}]}", "policy.users"),
