@@ -18,8 +18,9 @@ from smart_gateway.policy.model import (
 )
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser
+from smart_gateway.settings.building_listeners import build_client_certificates, build_listeners
 from smart_gateway.settings.building_policy import build_policy, build_scopes
-from smart_gateway.settings.building_senders import announced_algorithms, build_certificate_header, build_possessions
+from smart_gateway.settings.building_senders import announced_algorithms, announced_bindings, build_certificate_header, build_possessions
 from smart_gateway.settings.credentials import build_credentials
 from smart_gateway.settings.hooks import build_amendments
 from smart_gateway.settings.introspection import build_introspection
@@ -76,13 +77,11 @@ def build(
     policy = build_policy(settings)
     limits = build_limits(settings.policy)
     issuers = build_issuers(settings)
-    sinks = settings.policy.audit.sinks if recording else []
     deny_list = build_deny_list(settings)
     sealing_keys = _sealing_keys(settings, sealing_key)
     cache = build_shared_cache(settings, sealing_keys, None if previous is None else previous.cache)
-    files = tuple(FileIO(settings.file(sink.file), "ab") for sink in sinks if isinstance(sink, FileSink))
+    files = _audit_files(settings) if recording else ()
     verifier = _verifier(issuers, policy, cache, previous)
-    credentials = build_credentials(settings)
     snapshot = Snapshot(
         policy=policy,
         parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits, policy.bases.public),
@@ -92,7 +91,7 @@ def build(
         discovery=verifier,
         limits=limits,
         sealer=Sealer(sealing_keys, settings.server.sealing.lifetime),
-        log=DecisionLog(_sink(files, log="log" in sinks)),
+        log=DecisionLog(_sink(files, log="log" in settings.policy.audit.sinks)),
         issuers=tuple(issuer.issuer for issuer in settings.issuers),
         described_issuer=settings.server.smart_configuration.issuer,
         declared=settings.server.smart_configuration.declared(),
@@ -100,10 +99,13 @@ def build(
         trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),
         possessions=build_possessions(settings, sealing_keys, cache),
         dpop_algorithms=announced_algorithms(settings),
+        bindings=announced_bindings(settings),
         certificate_header=build_certificate_header(settings.server.client_certificate_header),
         cors_origins=frozenset(settings.server.cors.origins if settings.server.cors else ()),
         compression=settings.server.compression == "gzip",
-        credentials=credentials,
+        credentials=build_credentials(settings),
+        listeners=build_listeners(settings),
+        client_certificates=build_client_certificates(settings),
         answer_size=settings.upstream.answer_size,
         answer_time=settings.upstream.answer_time,
         dry_run=dry_run,
@@ -162,6 +164,10 @@ def _sealing_keys(settings: Settings, made_up: bytes | None) -> tuple[bytes, ...
     if keys is None:
         return (made_up or os.urandom(SEALING_KEY_BYTES),)
     return tuple(key.reveal().encode() for key in keys)
+
+
+def _audit_files(settings: Settings) -> tuple[FileIO, ...]:
+    return tuple(FileIO(settings.file(sink.file), "ab") for sink in settings.policy.audit.sinks if isinstance(sink, FileSink))
 
 
 def _sink(files: tuple[FileIO, ...], *, log: bool) -> Sink | None:
