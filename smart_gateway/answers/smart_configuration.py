@@ -86,9 +86,10 @@ def smart_configuration(description: Mapping[str, Any], declared: Declared) -> b
 
 
 def protected_resource(
-    public: str, issuers: Sequence[str], description: Mapping[str, Any] | None = None, dpop_algorithms: Sequence[str] = ()
+    public: str, issuers: Sequence[str], description: Mapping[str, Any] | None = None, bindings: Mapping[str, Any] | None = None
 ) -> bytes:
-    """RFC 9728 metadata of the public base: every issuer, and ``scopes_supported`` where the description has them."""
+    """RFC 9728 metadata of the public base: every issuer, ``scopes_supported`` where the description has them, and ``bindings``, the
+    members of its section 2 about tokens that are bound."""
     made: dict[str, Any] = {
         "resource": public,
         "authorization_servers": list(issuers),
@@ -98,9 +99,7 @@ def protected_resource(
     scopes = _strings(description.get("scopes_supported")) if description is not None else []
     if scopes:
         made["scopes_supported"] = scopes
-    if dpop_algorithms:
-        made["dpop_signing_alg_values_supported"] = list(dpop_algorithms)
-    return _encode(made)
+    return _encode({**made, **(bindings or {})})
 
 
 def oauth_uris(description: Mapping[str, Any] | None) -> list[dict[str, Any]]:

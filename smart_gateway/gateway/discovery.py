@@ -39,9 +39,8 @@ async def smart(snapshot: Snapshot) -> Answer:
 async def protected(snapshot: Snapshot) -> Answer:
     """RFC 9728 metadata."""
     description = await _known_description(snapshot)
-    return Answer(
-        200, (_PLAIN_JSON,), protected_resource(snapshot.policy.bases.public, snapshot.issuers, description, snapshot.dpop_algorithms)
-    )
+    body = protected_resource(snapshot.policy.bases.public, snapshot.issuers, description, snapshot.bindings)
+    return Answer(200, (_PLAIN_JSON,), body)
 
 
 async def _description(snapshot: Snapshot) -> Mapping[str, Any]:

@@ -15,9 +15,11 @@ from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL
 from smart_gateway.gateway.credentials import Credentials
 from smart_gateway.gateway.hooks import Amendments
 from smart_gateway.gateway.inviting import Invitations
+from smart_gateway.gateway.listeners import Listeners
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal
+from smart_gateway.tokens.client_certificates import ClientCertificates
 from smart_gateway.tokens.possession import Possessions
 from smart_gateway.tokens.terminators import Terminator
 
@@ -77,6 +79,8 @@ class Snapshot:
     parser: RequestParser
     verifier: TokenVerifier
     possessions: Possessions = field(default_factory=Possessions)
+    listeners: Listeners = field(default_factory=Listeners)
+    client_certificates: ClientCertificates = field(default_factory=lambda: ClientCertificates({}))
     amendments: Amendments = field(default_factory=Amendments)
     invitations: Invitations = field(default_factory=Invitations)
     discovery: Discovery
@@ -87,6 +91,7 @@ class Snapshot:
     described_issuer: str | None = None
     declared: Declared = field(default_factory=Declared)
     dpop_algorithms: tuple[str, ...] = ()
+    bindings: Mapping[str, Any] = field(default_factory=dict)
     required_scope_url: str = REQUIRED_SCOPE_URL
     trusted_proxies: tuple[Network, ...] = ()
     certificate_header: CertificateHeader | None = None

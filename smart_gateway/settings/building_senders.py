@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from smart_gateway.gateway.snapshot import CertificateHeader
 from smart_gateway.gateway.tls import ClientCertificates, TlsFiles
 from smart_gateway.settings.issuers import DpopSettings, IssuerSettings, MtlsSettings
+from smart_gateway.settings.listeners import TlsSettings
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.server import CertificateHeaderSettings, TlsSettings
+from smart_gateway.settings.server import CertificateHeaderSettings
 from smart_gateway.tokens.dpop import PROOF_ALGORITHMS, ProofRules
 from smart_gateway.tokens.nonces import Nonces
 from smart_gateway.tokens.possession import BindingRules, Possessions
@@ -37,8 +41,22 @@ def _rules(issuer: IssuerSettings) -> BindingRules:
 
 
 def announced_algorithms(settings: Settings) -> tuple[str, ...]:
-    """The algorithms of DPoP proofs, where clients are to be told of DPoP; none where no issuer's section speaks of it."""
-    return PROOF_ALGORITHMS if any(issuer.dpop is not None for issuer in settings.issuers) else ()
+    """The algorithms of DPoP proofs, where clients are to be told of DPoP; none where neither issuers nor clients speak of it."""
+    held = any(client.sender_constraint in {"dpop", "any"} for client in (settings.policy.clients or {}).values())
+    return PROOF_ALGORITHMS if held or any(issuer.dpop is not None for issuer in settings.issuers) else ()
+
+
+def announced_bindings(settings: Settings) -> Mapping[str, Any]:
+    """What RFC 9728 section 2 has clients know of bound tokens."""
+    server, algorithms = settings.server, announced_algorithms(settings)
+    certificates = server.client_certificate_header is not None or (server.tls is not None and server.tls.client_certificates != "none")
+    required = all(issuer.dpop is not None and issuer.dpop.required for issuer in settings.issuers)
+    said = {
+        "dpop_signing_alg_values_supported": list(algorithms),
+        "dpop_bound_access_tokens_required": required,
+        "tls_client_certificate_bound_access_tokens": certificates,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def build_tls(tls: TlsSettings, settings: Settings) -> TlsFiles:

@@ -234,7 +234,8 @@ def test_every_capability_has_its_place_in_the_list() -> None:
 
 
 def test_protected_resource() -> None:
-    document = json.loads(protected_resource(PUBLIC, ["https://a.example", "https://b.example"], DISCOVERY, ("ES256",)))
+    bindings = {"dpop_signing_alg_values_supported": ["ES256"]}
+    document = json.loads(protected_resource(PUBLIC, ["https://a.example", "https://b.example"], DISCOVERY, bindings))
     assert document == {
         "resource": PUBLIC,
         "authorization_servers": ["https://a.example", "https://b.example"],

@@ -17,6 +17,7 @@ from tests.integration.app import App, ids, link, refused
 from tests.integration.servers import realm
 from tests.integration.servers.gateway import Gateway, StartGateway
 from tests.integration.servers.keycloak import Keycloak
+from tests.integration.servers.redis import has_redis, start_redis
 from tests.support.certificates import Certified, authority, trusting
 from tests.support.issuer import SigningKey, make_key
 from tests.support.proofs import hashed, proof, thumbprint
@@ -151,6 +152,7 @@ def test_tokens_that_are_not_bound_do_not_count_where_they_must_be(app: Callable
     assert 'algs="' in answer.headers["www-authenticate"]
     metadata = httpx.get(f"{strict.base}/.well-known/oauth-protected-resource", trust_env=False).json()
     assert "ES256" in metadata["dpop_signing_alg_values_supported"]
+    assert metadata["dpop_bound_access_tokens_required"] is True
 
 
 def test_a_client_can_be_held_to_dpop_by_the_policy(
@@ -159,6 +161,30 @@ def test_a_client_can_be_held_to_dpop_by_the_policy(
     held = gateways({**settings, "policy": {"clients": {realm.APP: {"sender_constraint": "dpop"}, "*": {}}}})
     refused(app(keycloak.user_token("amy", "patient/*.rs"), at=held).get("/Patient/pat-a"), 401, "sender-constraint-required")
     assert amy(at=held)("GET", "/Patient/pat-a").status_code == 200
+
+
+def test_replicas_know_each_others_proofs_by_redis(
+    gateways: StartGateway, settings: dict[str, Any], amy: Callable[..., Prover], work: Path
+) -> None:
+    if not has_redis():
+        pytest.skip("needs redis-server (Debian package redis-server)")
+    redis, public = start_redis(work), "http://fhir.example.test/fhir"
+    try:
+        server = {
+            "public_url": public,
+            "sealing": {"keys": ["0123456789012345678901234567890123456789"]},
+            "shared_cache": {"redis": {"url": redis.url, "timeout": "5s"}},
+        }
+        issuer = {**settings["issuers"][0], "dpop": {"nonce": True}}
+        replicas = [amy(at=gateways({**settings, "server": server, "issuers": [issuer]})) for _ in range(2)]
+        one, other = replicas
+        refused(one("GET", "/Patient/pat-a"), 401, "nonce-wanted")
+        once = one.prove("GET", f"{public}/Patient/pat-a")
+        assert other("GET", "/Patient/pat-a", proofs=[once]).status_code == 200
+        for replica in (one, other, one):
+            refused(replica("GET", "/Patient/pat-a", proofs=[once]), 401, "proof-replayed")
+    finally:
+        redis.stop()
 
 
 # --- certificates

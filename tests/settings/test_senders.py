@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smart_gateway.errors import SettingsError
+from smart_gateway.errors import ProofRefused, SettingsError
 from smart_gateway.gateway.snapshot import CertificateHeader
 from smart_gateway.gateway.tls import ClientCertificates, TlsFiles
+from smart_gateway.principal import Principal
 from smart_gateway.settings.building import build
 from smart_gateway.settings.building_senders import build_tls
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import examine, load_settings
 from smart_gateway.settings.reloading import Reloader, SettingsFile
+from smart_gateway.tokens.presented import Presented, Scheme
 from smart_gateway.tokens.terminators import Terminator
 from tests.support.certificates import authority, self_signed
+from tests.support.issuer import NOW, make_key
+from tests.support.proofs import proof, thumbprint
 
+URL = "https://fhir.example.org/fhir/Patient/1"
 PROXIES = ["10.1.0.0/16"]
 HEADER = "server.client_certificate_header"
 GOOD_TLS = {"certificate": "server.pem", "key": "server.key"}
@@ -122,10 +128,73 @@ def test_the_header_of_a_terminator_has_its_usual_name(folder: Path, header: dic
     assert build(load_settings(path, environment={}), recording=False).snapshot.certificate_header == read
 
 
+DPOP = ["RS256", "RS384", "ES256", "ES384", "PS256", "EdDSA"]
+ANNOUNCED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({}, {}, {}, {}),
+    ({}, {"mtls": {"required": True}}, {}, {}),
+    ({}, {"dpop": {}}, {}, {"dpop_signing_alg_values_supported": DPOP}),
+    ({}, {"dpop": {"required": True}}, {}, {"dpop_signing_alg_values_supported": DPOP, "dpop_bound_access_tokens_required": True}),
+    ({}, {}, {"clients": {"a": {"sender_constraint": "any"}, "*": {}}}, {"dpop_signing_alg_values_supported": DPOP}),
+    ({}, {}, {"clients": {"a": {"sender_constraint": "mtls"}, "*": {}}}, {}),
+    ({"tls": GOOD_TLS}, {}, {}, {}),
+    (
+        {"tls": {**GOOD_TLS, "client_ca": "ca.pem", "client_certificates": "optional"}},
+        {},
+        {},
+        {"tls_client_certificate_bound_access_tokens": True},
+    ),
+    (
+        {"client_certificate_header": {"format": "envoy"}, "trusted_proxies": PROXIES},
+        {},
+        {},
+        {"tls_client_certificate_bound_access_tokens": True},
+    ),
+]
+
+
+@pytest.mark.parametrize(("server", "issuer", "policy", "said"), ANNOUNCED)
+def test_what_clients_are_told_of_bound_tokens(
+    folder: Path, server: dict[str, Any], issuer: dict[str, Any], policy: dict[str, Any], said: dict[str, Any]
+) -> None:
+    """RFC 9728 section 2; RFC 9449 section 7.1 for the challenge."""
+    snapshot = build(load_settings(config(folder, server, issuer, policy=policy), environment={}), recording=False).snapshot
+    assert snapshot.bindings == said
+    assert list(snapshot.dpop_algorithms) == said.get("dpop_signing_alg_values_supported", [])
+
+
+@pytest.mark.parametrize(
+    ("dpop", "key"),
+    [
+        ({"proof_age": "6m"}, "proof_age"),
+        ({"proof_age": "0s"}, "proof_age"),
+        ({"proof_age": 60}, "proof_age"),
+        ({"required": 1}, "required"),
+    ],
+)
+def test_rules_of_proofs_that_are_refused(folder: Path, dpop: dict[str, Any], key: str) -> None:
+    assert [found[0] for found in findings(config(folder, {}, {"dpop": dpop}))] == [f"issuers[0].dpop.{key}"]
+
+
+async def test_a_reload_keeps_the_memory_of_proofs_and_the_key_of_nonces(folder: Path) -> None:
+    settings = load_settings(config(folder, {}, {"dpop": {"nonce": True}}), environment={})
+    first = build(settings, recording=False)
+    second = build(settings, recording=False, previous=first)
+    key, claims = make_key("ES256"), {"scope": "patient/*.rs"}
+    principal = Principal("https://idp.example.org", confirmation={"jkt": thumbprint(key)}, claims=claims)
+    bare = Presented("GET", URL, token="t", scheme=Scheme.DPOP)
+    nonce = first.snapshot.possessions.nonce(principal, bare, NOW)
+    shown = replace(bare, proofs=(proof(key, "t", url=URL, nonce=nonce).encode(),))
+    assert await first.snapshot.possessions.check(principal, shown, NOW) == {"dpop"}
+    with pytest.raises(ProofRefused, match="used before"):
+        await second.snapshot.possessions.check(principal, shown, NOW)
+    for built in (first, second):
+        await built.aclose()
+
+
 async def test_a_reload_says_what_takes_effect_at_the_next_start(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = SettingsFile(config(folder, {"tls": GOOD_TLS}), {})
     reloader = Reloader(file, file.read()[0], lambda _settings: None)
     config(folder, {"tls": {**GOOD_TLS, "client_ca": "ca.pem", "client_certificates": "optional"}})
     with caplog.at_level(logging.WARNING):
         assert await reloader.reload()
-    assert "server.tls is there or not, or asks clients otherwise" in caplog.text
+    assert "takes effect at the next start" in caplog.text
