@@ -19,6 +19,7 @@ _VERBS = {
     "check-config": "say everything that serve would refuse, all at once",
     "explain": "one decision, and why",
     "scopes": "how each scope string is read",
+    "test": "run cases of who may do what under a policy",
     "schema": "the JSON Schema of the settings",
     "healthcheck": "ask a running gateway whether it is ready",
 }

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from smart_gateway.settings.findings import Finding, KeyPath, Place, spell_key
@@ -42,9 +42,9 @@ class Complaint:
     wants_text: bool = False
 
 
-def complaints(error: ValidationError, root: Node) -> list[Complaint]:
-    """All errors of one validation, in the order of the model."""
-    return [_complaint(detail, root) for detail in error.errors(include_url=False, include_input=False)]
+def complaints(error: ValidationError, root: Node, model: type[BaseModel] = Settings) -> list[Complaint]:
+    """All errors of one validation by ``model``, in its order."""
+    return [_complaint(detail, root, model) for detail in error.errors(include_url=False, include_input=False)]
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
@@ -54,14 +54,14 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
     return next(iter(by_case or get_close_matches(word, candidates, n=1, cutoff=0.6)), None)
 
 
-def _complaint(detail: ErrorDetails, root: Node) -> Complaint:
+def _complaint(detail: ErrorDetails, root: Node, model: type[BaseModel]) -> Complaint:
     path, node, key_place = _follow(detail["loc"], root)
     kind = detail["type"]
     if kind == "missing":
         key = str(detail["loc"][-1])
         return Complaint(path, (*node.path, key), Finding(node.place, spell_key((*node.path, key)), "is missing"), missing=key)
     if kind == "extra_forbidden":
-        guess = nearest(str(path[-1]), _valid_keys(path[:-1]))
+        guess = nearest(str(path[-1]), _valid_keys(path[:-1], model))
         return Complaint(path, node.path, Finding(key_place, spell_key(node.path), _TEXTS[kind], guess))
     text, guess = _describe(detail, node)
     wants_text = isinstance(node.content, (bool, int, float)) and kind not in {"int_type", "bool_type", "list_type", "dict_type"}
@@ -112,31 +112,31 @@ def _one_of(expected: str, node: Node) -> tuple[str, str | None]:
     return f"must be {listed}", guess
 
 
-def _valid_keys(path: KeyPath) -> set[str]:
+def _valid_keys(path: KeyPath, model: type[BaseModel]) -> set[str]:
     """The keys that the mapping at ``path`` may have, those of later versions left out."""
-    schemas: list[Mapping[str, Any]] = [_schema()]
+    schemas: list[Mapping[str, Any]] = [_schema(model)]
     for part in path:
-        schemas = [found for schema in schemas for found in _below(schema, part)]
+        schemas = [found for schema in schemas for found in _below(schema, part, model)]
     keys: set[str] = set()
     for schema in schemas:
         keys.update(key for key, value in schema.get("properties", {}).items() if "not" not in value)
     return keys
 
 
-def _below(schema: Mapping[str, Any], part: str | int) -> list[Mapping[str, Any]]:
+def _below(schema: Mapping[str, Any], part: str | int, model: type[BaseModel]) -> list[Mapping[str, Any]]:
     properties: Mapping[str, Any] = schema.get("properties", {})
     found: Any = schema.get("items") if isinstance(part, int) else properties.get(part, schema.get("additionalProperties"))
-    return _alternatives(found) if isinstance(found, dict) else []
+    return _alternatives(found, model) if isinstance(found, dict) else []
 
 
-def _alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _alternatives(schema: Mapping[str, Any], model: type[BaseModel]) -> list[Mapping[str, Any]]:
     """``schema`` with its reference resolved and its alternatives apart."""
     if "$ref" in schema:
-        return [_schema()["$defs"][schema["$ref"].rpartition("/")[2]]]
+        return [_schema(model)["$defs"][schema["$ref"].rpartition("/")[2]]]
     branches = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    return [found for branch in branches for found in _alternatives(branch)] if branches else [schema]
+    return [found for branch in branches for found in _alternatives(branch, model)] if branches else [schema]
 
 
 @cache
-def _schema() -> dict[str, Any]:
-    return Settings.model_json_schema(by_alias=True)
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True)

@@ -67,16 +67,21 @@ def load_settings(source: str | Path | Mapping[str, Any], *, environment: Mappin
 
 
 def examine(
-    source: str | Path | Mapping[str, Any], environment: Mapping[str, str], *, given: Sequence[str] = (), proxying: bool = False
+    source: str | Path | Mapping[str, Any],
+    environment: Mapping[str, str],
+    *,
+    given: Sequence[str] = (),
+    proxying: bool = False,
+    directory: Path | None = None,
 ) -> Examination:
     """Reads and judges a configuration. Never raises for what is in it.
 
     ``given`` are settings from the command line, such as ``upstream.url=http://...``; ``proxying``: the configuration is for a
-    reverse proxy, not for middleware.
+    reverse proxy, not for middleware. ``directory`` is where the relative paths of a mapping start.
     """
     reading = _Reading(environment)
     if isinstance(source, Mapping):
-        directory = Path()
+        directory = directory or Path()
         root: Node | None = _node_of(source, Place("settings"))
     else:
         path = Path(source)
@@ -159,7 +164,7 @@ class _Reading:
     def judge(self, root: Node, directory: Path, *, proxying: bool) -> Settings | None:
         """The findings of the model and of the checks across keys; what the model refuses is put aside, so that the rest is checked too."""
         root.number()
-        surroundings = Surroundings(directory, self.environment)
+        surroundings = Surroundings(directory, self.environment, root.places("policy"))
         self._sweep_nulls(root)
         self._complain(root, surroundings)
         settings = _remaining(root, surroundings)
