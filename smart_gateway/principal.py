@@ -11,6 +11,7 @@ from smart_gateway.fhir.references import Reference
 from smart_gateway.scopes.scope import ResourceScope
 from smart_gateway.scopes.scopeset import ScopeSet
 
+BY_CERTIFICATE = "certificate"  # no URL, hence no issuer of the settings
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -70,7 +71,8 @@ class Principal:
     ``actors`` are those of ``act`` (RFC 8693), who acts now first, then those before; ``may_act`` is who may act for the subject,
     where the token says it; ``claims`` all that the token says, as verified; ``ceilings`` bound everything that its scopes open.
     ``permitted`` is what the permissions of a UMA token open, None for all other tokens; scopes of a UMA token count for nothing.
-    ``anonymous`` is the principal of a request without a token.
+    ``anonymous`` is the principal of a request without a token; scopes that it has are what a listener opens to everybody. The issuer of
+    a client that its certificate alone names is ``BY_CERTIFICATE``.
     """
 
     issuer: str

@@ -18,13 +18,15 @@ from smart_gateway.admin import Management
 from smart_gateway.app import SmartGateway
 from smart_gateway.cli import print_lines
 from smart_gateway.cli.configuration import add_config, print_findings
-from smart_gateway.cli.serving import bind, server
+from smart_gateway.cli.serving import Server, bind, server
 from smart_gateway.cli.workers import supervise
 from smart_gateway.errors import SmartGatewayError
+from smart_gateway.gateway.listeners import listening
 from smart_gateway.gateway.protocol import strict_protocol
 from smart_gateway.gateway.tls import ServedTls
 from smart_gateway.settings.addresses import ListenAddress, parse_listen
 from smart_gateway.settings.building import SEALING_KEY_BYTES
+from smart_gateway.settings.building_listeners import Door, build_doors
 from smart_gateway.settings.building_senders import build_tls
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.reloading import Reloader, SettingsFile
@@ -42,7 +44,7 @@ class _Start:
 
     file: SettingsFile
     settings: Settings
-    listening: socket.socket
+    listening: tuple[tuple[Door, socket.socket], ...]
     management: socket.socket | None
     sealing_key: bytes
     dry_run: bool
@@ -69,13 +71,16 @@ def run(arguments: argparse.Namespace) -> int:
     start = _Start(
         file=file,
         settings=settings,
-        listening=bind(parse_listen(settings.server.listen)),
+        listening=tuple((door, bind(door.address)) for door in build_doors(settings)),
         management=None if settings.server.management is None else bind(parse_listen(settings.server.management)),
         sealing_key=os.urandom(SEALING_KEY_BYTES),
         dry_run=arguments.dry_run,
         parent=os.getpid() if workers > 1 else None,
     )
-    logger.info("serving %s on %s with %d process(es)", settings.server.public_url, _spelled(start.listening), workers)
+    places = ", ".join(f"{door.name} {_spelled(bound)}".lstrip() for door, bound in start.listening)
+    logger.info("serving %s on %s with %d process(es)", settings.server.public_url, places, workers)
+    if workers > 1 and settings.server.shared_cache is None and any(issuer.dpop is not None for issuer in settings.issuers):
+        logger.warning("each process remembers used DPoP proofs by itself: server.shared_cache lets all know them")
     if start.management is not None:
         logger.info("health on %s", _spelled(start.management))
     return supervise(workers, lambda: _work(start)) if workers > 1 else _work(start)
@@ -103,9 +108,8 @@ class _Process:
         start = self._start
         gateway = SmartGateway(None, start.settings, sealing_key=start.sealing_key, dry_run=start.dry_run)
         self._gateway = gateway
-        self._tls = _served(start.settings)
-        context = None if self._tls is None else self._tls.context
-        self._proxy = server(gateway, strict_protocol(lambda: gateway.snapshot), lifespan=True, tls=context)
+        self._tls = {door.name: _served(door, start.settings) for door, _ in start.listening}
+        self._proxies = self._open(gateway)
         health = server(Management(gateway.ready), "httptools", lifespan=False)
         reloader = Reloader(start.file, start.settings, self._adopt)
         self._handle_signals(reloader)
@@ -113,24 +117,37 @@ class _Process:
         self._begin(self._watch_parent())
         _rest_collector()
         probed = self._begin(health.serve([start.management])) if start.management is not None else None
-        await self._proxy.serve([start.listening])
+        sockets = [bound for _, bound in start.listening]
+        await asyncio.gather(*(proxy.serve([bound]) for proxy, bound in zip(self._proxies, sockets, strict=True)))
         health.should_exit = True  # only now: until the last request is answered, probes are
         if probed is not None:
             await probed
         await self._end()
-        return 0 if self._proxy.started else 1
+        return 0 if all(proxy.started for proxy in self._proxies) else 1
+
+    def _open(self, gateway: SmartGateway) -> list[Server]:
+        """A server for each place; the first one sees to the gateway's start and end."""
+        protocol, servers = strict_protocol(lambda: gateway.snapshot), []
+        for index, (door, _) in enumerate(self._start.listening):
+            served = self._tls[door.name]
+            app = listening(gateway, door.name)
+            servers.append(server(app, protocol, lifespan=index == 0, tls=None if served is None else served.context))
+        return servers
 
     def stop(self) -> None:
         """Graceful at first, at once when asked again."""
         logger.info("stopping: requests under way are answered first")
         self._gateway.stop()
-        self._proxy.force_exit = self._proxy.should_exit
-        self._proxy.should_exit = True
+        for proxy in self._proxies:
+            proxy.force_exit = proxy.should_exit
+            proxy.should_exit = True
 
     def _adopt(self, settings: Settings) -> None:
         """Certificates first: where their files do not fit, the rest stays as it is too."""
-        if self._tls is not None and settings.server.tls is not None:
-            self._tls.renew(build_tls(settings.server.tls, settings))
+        for door in build_doors(settings):
+            served = self._tls.get(door.name)
+            if served is not None and door.tls is not None:
+                served.renew(build_tls(door.tls, settings))
         self._gateway.adopt(settings)
 
     def _handle_signals(self, reloader: Reloader) -> None:
@@ -160,12 +177,12 @@ class _Process:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _served(settings: Settings) -> ServedTls | None:
+def _served(door: Door, settings: Settings) -> ServedTls | None:
     """Raises SmartGatewayError where the files have changed for the worse since the settings were read."""
-    if settings.server.tls is None:
+    if door.tls is None:
         return None
     try:
-        return ServedTls(build_tls(settings.server.tls, settings))
+        return ServedTls(build_tls(door.tls, settings))
     except OSError as error:
         raise SmartGatewayError(f"TLS cannot be spoken: {error.strerror or error}") from None
 

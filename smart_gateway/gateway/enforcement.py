@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from smart_gateway.errors import SmartGatewayError
+from smart_gateway.errors import SmartGatewayError, TokenMissing
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.gateway.accesses import Accesses
 from smart_gateway.gateway.cors import preflight
@@ -61,6 +61,8 @@ class Enforcement:
         """Refuses; where a UMA server could permit what is denied, with a ticket to ask it."""
         request = exchange.findings.request
         assert request is not None  # INVARIANT: set before the decision
+        if denied.status == 403 and access.principal.anonymous and access.principal.scopes.resources:
+            raise TokenMissing("This request needs an access token: it is more than this listener opens to everybody.")
         invited = await exchange.snapshot.invitations.beside(request, access, arrival)
         if invited is not None:
             exchange.findings.decision = denied

@@ -17,7 +17,7 @@ from smart_gateway.gateway.headers import RequestId, name_request
 from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.policy.plan import Deny, Permit
-from smart_gateway.principal import Principal
+from smart_gateway.principal import BY_CERTIFICATE, Principal
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.tokens.presented import Presented
 
@@ -76,6 +76,8 @@ class Exchange:
         principal, presented = self.findings.principal, self.presented
         if principal is None or presented is None:
             return Asking()
+        if principal.anonymous or principal.issuer == BY_CERTIFICATE:  # a token that came with them is not theirs
+            return Asking(principal)
         return Asking(principal, presented.scheme, presented.token)
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from smart_gateway.errors import RequestError, TokenError
+from smart_gateway.errors import RequestError, TokenError, TokenMissing
 from smart_gateway.gateway.certificates import client_certificate
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import client_address
+from smart_gateway.gateway.listeners import ANONYMOUS, Choice, Listener, require_certificate
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.target import full_path
 from smart_gateway.policy.admission import Arrival
@@ -14,9 +15,8 @@ from smart_gateway.policy.requirements import DISCOVERY
 from smart_gateway.principal import Principal
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.tokens.bearer import read_token
+from smart_gateway.tokens.possession import MTLS
 from smart_gateway.tokens.presented import Presented
-
-ANONYMOUS = Principal("", anonymous=True)
 
 
 async def identify(exchange: Exchange, request: FhirRequest) -> tuple[Principal, Arrival]:
@@ -27,17 +27,51 @@ async def identify(exchange: Exchange, request: FhirRequest) -> tuple[Principal,
         return ANONYMOUS, Arrival(snapshot.clock())
     presented, now = present(exchange, snapshot), snapshot.clock()
     exchange.presented = presented
-    if presented.token is None:
-        if is_public(request, snapshot.policy):
-            return ANONYMOUS, Arrival(now, presented.address)
+    listener, certificate = snapshot.listeners.of(exchange.scope), presented.certificate
+    client = None if certificate is None else snapshot.client_certificates.client(certificate)
+    limited = require_certificate(listener, client, shown=certificate is not None)
+    verified = await _verified(request, presented, listener, snapshot, now)
+    if isinstance(verified, Principal):
+        exchange.nonce = snapshot.possessions.nonce(verified, presented, now)
+        shown = await snapshot.possessions.check(verified, presented, now)
+        _require_own(verified, client)
+        who = snapshot.listeners.limited(verified, listener) if limited else verified
+    else:
+        shown = frozenset() if client is None else frozenset({MTLS})
+        who = _without_token(verified, client, listener, snapshot, limited=limited)
+    if who.anonymous and not who.scopes.resources and not is_public(request, snapshot.policy):
+        if limited:
+            text = "Beyond what is open to everybody, this request needs a client certificate that is known here."
+            raise TokenMissing(text, reason="certificate-missing")
         raise await snapshot.invitations.without_token(request, presented, snapshot.policy, now)
+    return who, Arrival(now, presented.address, shown)
+
+
+async def _verified(request: FhirRequest, presented: Presented, listener: Listener, snapshot: Snapshot, now: float) -> Principal | Choice:
+    """The principal of the token, or what the listener makes of there being none. Raises TokenError where it does not make anything."""
+    if presented.token is None:
+        if listener.token.missing is Choice.REJECT:
+            raise await snapshot.invitations.without_token(request, presented, snapshot.policy, now)
+        return listener.token.missing
     try:
-        principal = await snapshot.verifier.verify(presented.token, now)
+        return await snapshot.verifier.verify(presented.token, now)
     except TokenError as refused:
-        raise await snapshot.invitations.instead_of(refused, request, presented, snapshot.policy, now) from None
-    exchange.nonce = snapshot.possessions.nonce(principal, presented, now)
-    shown = await snapshot.possessions.check(principal, presented, now)
-    return principal, Arrival(now, presented.address, shown)
+        if listener.token.unknown is Choice.REJECT:
+            raise await snapshot.invitations.instead_of(refused, request, presented, snapshot.policy, now) from None
+        return listener.token.unknown
+
+
+def _require_own(principal: Principal, client: str | None) -> None:
+    """A certificate that names a client counts with its own tokens only."""
+    if client is not None and principal.client_id != client:
+        raise TokenError("The token is of another client than the certificate.", reason="certificate-mismatch")
+
+
+def _without_token(choice: Choice, client: str | None, listener: Listener, snapshot: Snapshot, *, limited: bool) -> Principal:
+    """Who asks where no token counts: whom the certificate names, where the listener ignores that, else nobody."""
+    if choice is Choice.IGNORE and client is not None:
+        return snapshot.listeners.certified(client, snapshot.policy)
+    return snapshot.listeners.nobody(listener) if choice is Choice.LIMIT or limited else ANONYMOUS
 
 
 def present(exchange: Exchange, snapshot: Snapshot) -> Presented:

@@ -14,7 +14,7 @@ from smart_gateway.policy.granting import Grant, Standing, grant
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import ClientRule, Policy, UserBound, UserRule
 from smart_gateway.policy.wording import describe
-from smart_gateway.principal import Ceiling, PermittedRegion, Principal
+from smart_gateway.principal import BY_CERTIFICATE, Ceiling, PermittedRegion, Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
 
@@ -167,12 +167,16 @@ class Access:
         return Grant(limited, replace(ground, result="limits", text="the policy leaves nothing of it") if limited.is_nothing else ground)
 
     def _public(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
-        """Public interactions count as bounded (semantics 11): the whole type, never EVERYTHING."""
+        """Public interactions, and what a listener opens to everybody, count as bounded (semantics 11): the whole type at most."""
         for rule in self.policy.public:
             if rule.type == type and _PUBLIC.get(rule.interaction) is permission:
                 region = Region(sources=(f"public {rule.interaction} {type}",))
                 return Boundary.of([region]), (Ground("public", f"{rule.interaction} {type}", "grants", "needs no token"),)
-        return NOTHING, ()
+        given = [grant(scope, type, permission, self.standing.for_limits()) for scope in self.principal.scopes.resources]
+        boundary = _union(given)
+        if boundary.is_everything:
+            boundary = Boundary.of([Region(sources=("listener",))])
+        return boundary, tuple(one.ground for one in given)
 
     def _limit(self, context: Context, type: str, permission: Permission, standing: Standing | None = None) -> Boundary:
         """What client and ceilings leave to scopes of ``context``, whatever they say."""
@@ -244,7 +248,8 @@ def _client_rule(principal: Principal, policy: Policy) -> ClientRule | None:
         return _ANY_CLIENT
     named = policy.clients.get(principal.client_id) if principal.client_id is not None else None
     rule = named if named is not None else policy.clients.get("*")
-    return rule if rule is not None and (rule.issuers is None or principal.issuer in rule.issuers) else None
+    by_token = rule is not None and rule.issuers is not None and principal.issuer != BY_CERTIFICATE
+    return None if rule is None or (by_token and principal.issuer not in (rule.issuers or ())) else rule
 
 
 def _union(grants: Iterable[Grant]) -> Boundary:

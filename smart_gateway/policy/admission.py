@@ -11,6 +11,7 @@ from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.delegation import refuse_actor
 from smart_gateway.policy.model import ClientRule
 from smart_gateway.policy.plan import Deny
+from smart_gateway.principal import BY_CERTIFICATE
 
 _ELSEWHERE = Denial("client-not-allowed", "The policy of this gateway does not let this client in from this network address.")
 
@@ -71,7 +72,7 @@ def _comes_from(address: str | None, rule: ClientRule) -> bool:
 
 def _require_young(access: Access, rule: ClientRule, now: float) -> None:
     """Spec: semantics 9; a token that does not say since when it is there is too old."""
-    if rule.max_token_age is None:
+    if rule.max_token_age is None or access.principal.issuer == BY_CERTIFICATE:
         return
     issued = access.principal.issued_at
     if issued is None or now - issued > rule.max_token_age:

@@ -26,8 +26,12 @@ def check_ceilings(settings: Settings, vocabulary: Vocabulary, value_sets: Value
             yield from check_scopes(actor.limit, ("policy", "actors", name, "limit"), vocabulary, value_sets, plain_counts=False)
     if settings.policy.actors == {}:
         yield warning(("policy", "actors"), "is empty: every token with an actor is refused")
+    for index, listener in enumerate(settings.server.listeners or ()):
+        if isinstance(listener.limit, list):
+            yield from check_scopes(listener.limit, ("server", "listeners", index, "limit"), vocabulary, value_sets, plain_counts=False)
     for name, client in (settings.policy.clients or {}).items():
         yield from _client(name, client, settings)
+    yield from _certificates(settings)
 
 
 def _client(name: str, client: ClientSettings, settings: Settings) -> Iterator[Problem]:
@@ -40,3 +44,19 @@ def _client(name: str, client: ClientSettings, settings: Settings) -> Iterator[P
             yield Problem((*path, "issuers", index), "is none of issuers")
     if client.issuers is None and client.role == "system" and len(trusted) > 1 and name != "*":
         yield warning((*path, "issuers"), "is missing: each of the issuers can give tokens in the name of this client")
+
+
+def _certificates(settings: Settings) -> Iterator[Problem]:
+    """A certificate of two clients would be nobody's."""
+    seen: set[tuple[str | None, str | None, str | None]] = set()
+    for name, client in (settings.policy.clients or {}).items():
+        for index, one in enumerate(client.certificates or ()):
+            path: KeyPath = ("policy", "clients", name, "certificates", index)
+            key = (one.fingerprint, one.subject, one.dns)
+            if key == (None, None, None):
+                yield Problem(path, "needs sha256, subject or dns")
+            elif key in seen:
+                yield Problem(path, "is there already: a certificate is of one client")
+            if name == "*":
+                yield Problem(path, "names no client")
+            seen.add(key)

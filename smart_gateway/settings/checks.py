@@ -16,6 +16,7 @@ from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.hooks import check_hooks
 from smart_gateway.settings.introspection import check_introspection
 from smart_gateway.settings.issuers import IssuerSettings, ScopeFormatSettings
+from smart_gateway.settings.listeners import check_listeners
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy import FileSink
 from smart_gateway.settings.policy_checks import check_policy
@@ -51,7 +52,7 @@ def check(settings: Settings, *, vocabulary_known: bool = True, proxying: bool =
 
 def _listening(settings: Settings) -> Iterator[Problem]:
     listen = parse_listen(settings.server.listen)
-    if settings.server.management is not None and listen.meets(parse_listen(settings.server.management)):
+    if settings.server.listens and settings.server.management is not None and listen.meets(parse_listen(settings.server.management)):
         yield Problem(("server", "management"), "must be another address than server.listen: management is never proxied")
 
 
@@ -178,6 +179,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     _sealing,
     check_credentials,
     check_udap,
+    check_listeners,
     check_senders,
     _audit_files,
     _plain_secrets,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from smart_gateway.settings.addresses import IssuerUrl, NetworkText
@@ -15,6 +16,32 @@ from smart_gateway.settings.udap import UdapSettings
 from smart_gateway.settings.value_sets import ValueSetSettings
 
 ScopeList = list[Text]
+
+
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}")
+
+
+def _require_fingerprint(text: str) -> str:
+    if _FINGERPRINT.fullmatch(text) is None:
+        raise PydanticCustomError("fingerprint", "must be 64 hexadecimal digits, with or without colons")
+    return text
+
+
+class CertificateSettings(Section):
+    """One way in which a certificate is known to be this client's. Of several keys all must hold. Names count as far as the authorities
+    are trusted that certificates may come from (`client_ca`)."""
+
+    sha256: Annotated[str, AfterValidator(_require_fingerprint)] | None = None
+    """The SHA-256 fingerprint of the certificate (`openssl x509 -noout -fingerprint -sha256`)."""
+    subject: Text | None = None
+    """Its whole subject as RFC 4514 writes it (`openssl x509 -noout -subject -nameopt RFC2253`)."""
+    dns: Text | None = None
+    """A DNS name in its subjectAltName."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """In lower case, without colons."""
+        return None if self.sha256 is None else self.sha256.replace(":", "").lower()
 
 
 class ClientSettings(Section):
@@ -30,6 +57,9 @@ class ClientSettings(Section):
     """Exactly these, whatever the token says."""
     role: Literal["system"] | None = None
     """`system`: its `system/` scopes count."""
+    certificates: Annotated[list[CertificateSettings], Field(min_length=1)] | None = None
+    """Its certificates. A request with one of them counts with tokens of this client only; `server.listeners` says where a certificate
+    names the client by itself."""
     groups: NotYet = None
     issuers: Annotated[list[IssuerUrl], Field(min_length=1)] | None = None
     """The issuers whose tokens may name this client; in those of others it is nobody (403). Absent: any. With several issuers, names of

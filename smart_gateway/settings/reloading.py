@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from smart_gateway.errors import SettingsError
+from smart_gateway.settings.building_listeners import build_doors
 from smart_gateway.settings.findings import Finding, Severity
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.model import Settings
@@ -77,16 +78,17 @@ class Reloader:
                 await self.reload()
 
     def _say_fixed(self, settings: Settings) -> None:
-        for key in ("listen", "management"):
-            if getattr(settings.server, key) != getattr(self._settings.server, key):
-                logger.warning("server.%s is another: that takes effect at the next start", key)
-        if _asks(settings) != _asks(self._settings):
-            logger.warning("server.tls is there or not, or asks clients otherwise: that takes effect at the next start")
+        if settings.server.management != self._settings.server.management:
+            logger.warning("server.management is another: that takes effect at the next start")
+        if _places(settings) != _places(self._settings):
+            logger.warning(
+                "where the gateway listens, or how it asks for certificates there, is another: that takes effect at the next start"
+            )
 
 
-def _asks(settings: Settings) -> str | None:
-    """Whether clients are asked for certificates; None without TLS."""
-    return None if settings.server.tls is None else settings.server.tls.client_certificates
+def _places(settings: Settings) -> list[tuple[str, str, str | None]]:
+    """Where the gateway listens, and whether clients are asked there for certificates; None without TLS."""
+    return [(door.name, str(door.address), None if door.tls is None else door.tls.client_certificates) for door in build_doors(settings)]
 
 
 def _say(findings: tuple[object, ...]) -> None:

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from smart_gateway.gateway.tls import TlsFiles, tls_context
 from smart_gateway.settings.building_senders import build_tls
 from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.listeners import TlsSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.problems import Problem, warning
-from smart_gateway.settings.server import TlsSettings
 
 
 def check_senders(settings: Settings) -> Iterator[Problem]:
     """Everything across keys that has to do with who sends a token."""
     if settings.server.tls is not None:
         yield from check_tls(settings.server.tls, settings, ("server", "tls"))
-        if settings.server.public_url.startswith("http:"):
-            yield warning(("server", "public_url"), "is plain http, while the gateway itself speaks TLS only")
+    for index, listener in enumerate(settings.server.listeners or ()):
+        if listener.tls is not None:
+            yield from check_tls(listener.tls, settings, ("server", "listeners", index, "tls"))
+    if settings.server.tls is not None and settings.server.public_url.startswith("http:"):
+        yield warning(("server", "public_url"), "is plain http, while the gateway itself speaks TLS only")
     if settings.server.client_certificate_header is not None and not settings.server.trusted_proxies:
         path = ("server", "client_certificate_header")
         yield Problem(path, "is believed from nobody: name the terminators in server.trusted_proxies")

@@ -10,9 +10,10 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.settings.addresses import BaseUrl, HeaderName, Listen, NetworkText, Origin
 from smart_gateway.settings.credentials import Authorization
 from smart_gateway.settings.identity_headers import IdentityHeaderSettings
+from smart_gateway.settings.listeners import ListenerSettings, TlsSettings
 from smart_gateway.settings.quantities import Duration, Size
 from smart_gateway.settings.secret import Secret
-from smart_gateway.settings.section import NotYet, Section, Text
+from smart_gateway.settings.section import Section
 from smart_gateway.settings.shared_cache import SharedCacheSettings
 from smart_gateway.settings.smart_configuration import SmartConfigurationSettings
 
@@ -34,19 +35,6 @@ class SealingSettings(Section):
     Absent: a key is made at start, and paging links end with the process."""
     lifetime: Duration = Field(default="15m", validate_default=True)
     """How long a paging link can be followed."""
-
-
-class TlsSettings(Section):
-    """TLS that the gateway speaks itself (1.2 and later). Without it something in front of it must."""
-
-    certificate: Text
-    """PEM file with the certificate and the chain to its authority. It is read anew when it changes."""
-    key: Text
-    """PEM file with the certificate's private key, unencrypted."""
-    client_ca: Text | None = None
-    """PEM file with the authorities that clients' certificates come from; a self-signed certificate is its own."""
-    client_certificates: Literal["none", "optional", "required"] = "none"
-    """Whether clients are asked for a certificate: `none` not at all, `optional` may have one, `required` are not let in without one."""
 
 
 class CertificateHeaderSettings(Section):
@@ -86,7 +74,13 @@ class ServerSettings(Section):
     """Absent: plain HTTP."""
     smart_configuration: SmartConfigurationSettings = SmartConfigurationSettings()
     """What clients are told of the authorization server besides what it says itself."""
-    listeners: NotYet = None
+    listeners: Annotated[list[ListenerSettings], Field(min_length=1)] | None = None
+    """Several places to listen, each with what it makes of certificates and tokens. Beside them, `listen` counts only where it is said."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether `listen` is one of the places."""
+        return self.listeners is None or "listen" in self.model_fields_set
 
 
 class UpstreamSettings(Section):

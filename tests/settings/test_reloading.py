@@ -97,7 +97,7 @@ async def test_other_addresses_wait_for_the_next_start(file: SettingsFile, tmp_p
     rewrite(tmp_path / "gateway.yaml", TEXT.format(port=8081))
     with caplog.at_level(logging.INFO):
         assert await reloader.reload()
-    assert "server.listen is another: that takes effect at the next start" in caplog.text
+    assert "where the gateway listens, or how it asks for certificates there, is another" in caplog.text
     assert "server.management" not in caplog.text
 
 
