@@ -49,7 +49,8 @@ Keys of features that this version does not have are known and refused ("not ava
 a limit that nothing enforces. They are listed at the end.
 """
 
-_LATER_VALUES = """And these values: the user bound `related_patient`, the list form of `policy.users`, public interactions other than the three named.
+_LATER_VALUES = """And these values: the user bound `related_patient`, the list form of `policy.users`,
+public interactions other than the three named.
 """
 
 
