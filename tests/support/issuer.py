@@ -194,9 +194,10 @@ class MemoryTransport:
         raise FetchError("answered 404", answered=404)
 
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Received:
-        self.posted.append(Posted(url, content, headers))
+        posted = Posted(url, content, headers)
+        self.posted.append(posted)
         await self._reach(url)
-        return self.endpoints[url](self.posted[-1]) if url in self.endpoints else json_answer({}, 404)
+        return self.endpoints[url](posted) if url in self.endpoints else json_answer({}, 404)
 
     async def _reach(self, url: str) -> None:
         self.asked.append(url)
