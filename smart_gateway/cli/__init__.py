@@ -20,6 +20,8 @@ _VERBS = {
     "explain": "one decision, and why",
     "scopes": "how each scope string is read",
     "test": "run cases of who may do what under a policy",
+    "compare": "what a change of the policy opens and closes",
+    "suggest": "the least that would have allowed what decision logs say was allowed",
     "schema": "the JSON Schema of the settings",
     "healthcheck": "ask a running gateway whether it is ready",
 }

@@ -48,7 +48,7 @@ def examine_policy(source: Path | None) -> Examination:
     """
     if source is None:
         found = examine(_AROUND, {})
-    elif _is_policy(source):
+    elif is_policy(source):
         found = examine({**_AROUND, "policy": source.name}, {}, directory=source.parent)
     else:
         found = examine(source, os.environ)
@@ -85,7 +85,7 @@ def without(examination: Examination, rule: Rule) -> Settings | None:
     return None if any(problem.severity is Severity.ERROR for problem in check(settings)) else settings
 
 
-def _is_policy(source: Path) -> bool:
+def is_policy(source: Path) -> bool:
     """Whether a file holds the keys of a policy and none of a whole configuration."""
     try:
         with source.open("rb") as stream:
