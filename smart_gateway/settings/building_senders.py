@@ -49,7 +49,9 @@ def announced_algorithms(settings: Settings) -> tuple[str, ...]:
 def announced_bindings(settings: Settings) -> Mapping[str, Any]:
     """What RFC 9728 section 2 has clients know of bound tokens."""
     server, algorithms = settings.server, announced_algorithms(settings)
-    certificates = server.client_certificate_header is not None or (server.tls is not None and server.tls.client_certificates != "none")
+    spoken = [server.tls, *(listener.tls for listener in server.listeners or ())]
+    asked = any(tls is not None and tls.client_certificates != "none" for tls in spoken)
+    certificates = server.client_certificate_header is not None or asked
     required = all(issuer.dpop is not None and issuer.dpop.required for issuer in settings.issuers)
     said = {
         "dpop_signing_alg_values_supported": list(algorithms),
