@@ -50,17 +50,17 @@ class TicketSource(Protocol):
 
 
 class Invitations:
-    """What is answered to who may not come in yet. Without UMA servers nobody is invited."""
+    """What is answered to who may not come in yet: ``servers`` are those that can be asked. Without them nobody is invited."""
 
     def __init__(self, servers: Sequence[UmaServer] = (), source: TicketSource | None = None) -> None:
-        self._servers = tuple(servers) if source is not None else ()
+        self.servers = tuple(servers) if source is not None else ()
         self._source = source
 
     async def without_token(self, request: FhirRequest, presented: Presented, policy: Policy, now: float) -> SmartGatewayError:
         """The refusal of a request that brings no token: by the first server that can permit it. Raises as ``ticket`` does."""
-        if not self._servers:
+        if not self.servers:
             return TokenMissing(_NO_TOKEN)
-        asked = [(server, wanted_permissions(request, server.resources, policy)) for server in self._servers]
+        asked = [(server, wanted_permissions(request, server.resources, policy)) for server in self.servers]
         server, wanted = next(((server, wanted) for server, wanted in asked if wanted), asked[0])
         return await self._refusal(server, wanted, client_at(presented.address), now)
 
@@ -90,7 +90,7 @@ class Invitations:
         return refusal if refusal.ticket is not None else None
 
     def _server(self, issuer: str | None) -> UmaServer | None:
-        return next((server for server in self._servers if server.issuer == issuer), None)
+        return next((server for server in self.servers if server.issuer == issuer), None)
 
     async def _refusal(
         self, server: UmaServer, wanted: Sequence[WantedPermission], client: str, now: float, refused: TokenError | None = None
