@@ -33,10 +33,11 @@ def claims(token: str) -> dict[str, Any]:
 
 
 class Prover:
-    """An app that sends each request with a proof of its own."""
+    """An app that sends each request with a proof of its own, for the address by ``public``."""
 
-    def __init__(self, app: App, token: str, key: SigningKey) -> None:
+    def __init__(self, app: App, token: str, key: SigningKey, public: str | None = None) -> None:
         self._app = app
+        self.public = public or app.base
         self._token = token
         self._key = key
         self.nonce: str | None = None
@@ -44,7 +45,7 @@ class Prover:
     def __call__(self, method: str, target: str, *, scheme: str = "DPoP", proofs: list[str] | None = None, **more: Any) -> httpx.Response:
         """``target`` relative to the base, or absolute; ``proofs`` in place of a good one."""
         url = target if target.startswith("http") else self._app.base + target
-        made = [self.prove(method, url)] if proofs is None else proofs
+        made = [self.prove(method, url.replace(self._app.base, self.public, 1))] if proofs is None else proofs
         headers = [("authorization", f"{scheme} {self._token}"), *(("dpop", one) for one in made)]
         answer = self._app(method, url.removeprefix(self._app.base), headers=headers, **more)
         self.nonce = answer.headers.get("dpop-nonce", self.nonce)
@@ -79,7 +80,7 @@ def amys_token(keycloak: Keycloak) -> str:
 @pytest.fixture
 def amy(app: Callable[..., App], amys_token: str) -> Callable[..., Prover]:
     """Amy's app, with the key that her token is bound to or another, in front of the usual gateway or another."""
-    return lambda key=AMYS, **more: Prover(app(None, sees="a", **more), amys_token, key)
+    return lambda key=AMYS, public=None, **more: Prover(app(None, sees="a", **more), amys_token, key, public)
 
 
 def test_a_bound_token_reads_searches_and_pages_with_a_proof_for_each(amy: Callable[..., Prover]) -> None:
@@ -106,7 +107,7 @@ def test_a_stolen_bound_token_opens_nothing(amy: Callable[..., Prover]) -> None:
 
 def test_a_stolen_proof_serves_for_nothing_else(amy: Callable[..., Prover]) -> None:
     mine = amy()
-    url = mine._app.base + "/Patient/pat-a"
+    url = mine.public + "/Patient/pat-a"
     once = mine.prove("GET", url)
     assert mine("GET", "/Patient/pat-a", proofs=[once]).status_code == 200
     refused(mine("GET", "/Patient/pat-a", proofs=[once]), 401, "proof-replayed")
@@ -176,7 +177,7 @@ def test_replicas_know_each_others_proofs_by_redis(
             "shared_cache": {"redis": {"url": redis.url, "timeout": "5s"}},
         }
         issuer = {**settings["issuers"][0], "dpop": {"nonce": True}}
-        replicas = [amy(at=gateways({**settings, "server": server, "issuers": [issuer]})) for _ in range(2)]
+        replicas = [amy(public=public, at=gateways({**settings, "server": server, "issuers": [issuer]})) for _ in range(2)]
         one, other = replicas
         refused(one("GET", "/Patient/pat-a"), 401, "nonce-wanted")
         once = one.prove("GET", f"{public}/Patient/pat-a")
