@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
-from cryptography import x509
 from pydantic import Field
 
 from smart_gateway.policy.model import Certification
@@ -13,7 +12,7 @@ from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.section import Section, Text
-from smart_gateway.tokens.udap import CertifiedStatement, StatementRefused, read_anchors, verify_statement
+from smart_gateway.tokens.udap import Anchors, CertifiedStatement, StatementRefused, read_anchors, verify_statement
 
 if TYPE_CHECKING:
     from smart_gateway.settings.model import Settings
@@ -72,19 +71,19 @@ def build_certifications(settings: Settings) -> Mapping[str, Certification]:
     }
 
 
-def _anchors(settings: Settings) -> tuple[x509.Certificate, ...]:
+def _anchors(settings: Settings) -> Anchors:
     udap = settings.policy.udap
     assert udap is not None  # INVARIANT: asked only where there is one
-    found: list[x509.Certificate] = []
+    found: Anchors = ()
     for name in udap.anchors:
         try:
-            found += read_anchors(_read(settings, name))
+            found = (*found, *read_anchors(_read(settings, name)))
         except StatementRefused as refusal:
             raise StatementRefused(f"the file {name} {refusal}") from None
-    return tuple(found)
+    return found
 
 
-def _statement(settings: Settings, name: str, anchors: tuple[x509.Certificate, ...]) -> CertifiedStatement:
+def _statement(settings: Settings, name: str, anchors: Anchors) -> CertifiedStatement:
     certifiers = settings.policy.udap.certifiers if settings.policy.udap is not None else None
     try:
         statement = verify_statement(_read(settings, name).decode("ascii", "replace"), anchors)

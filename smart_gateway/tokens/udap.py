@@ -20,6 +20,8 @@ from smart_gateway.errors import TokenError
 from smart_gateway.tokens.algorithms import ALGORITHMS, SignatureAlgorithm, signature_holds
 from smart_gateway.tokens.jwt import Jwt, parse_jwt
 
+Anchors = tuple[x509.Certificate, ...]
+
 _ALGORITHMS = ("RS256", "RS384", "ES256", "ES384")  # UDAP: RS256 is a must, the others may be taken
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
 _MIN_RSA_BITS = 2048
@@ -42,7 +44,7 @@ class CertifiedStatement:
     until: float
 
 
-def read_anchors(data: bytes) -> tuple[x509.Certificate, ...]:
+def read_anchors(data: bytes) -> Anchors:
     """The certificates of a PEM file. Raises StatementRefused where there is none."""
     try:
         return tuple(x509.load_pem_x509_certificates(data))
