@@ -85,8 +85,11 @@ def build_client(client: ClientAuthenticationSettings, file: Callable[[str], Pat
 
 
 def _read_key(client: ClientAuthenticationSettings, file: Callable[[str], Path]) -> AssertionKey:
-    with file(str(client.key_file)).open("rb") as stream:
-        data = stream.read(MAX_SECRET_BYTES + 1)
+    try:
+        with file(str(client.key_file)).open("rb") as stream:
+            data = stream.read(MAX_SECRET_BYTES + 1)
+    except ValueError:
+        raise SettingsError("It is no file name.") from None
     if len(data) > MAX_SECRET_BYTES:
         raise SettingsError("It is too large.")
     return read_assertion_key(data, client.key_id)

@@ -58,6 +58,8 @@ def _read(settings: Settings, name: str) -> DeniedTokens:
             document = read_document(stream.read(MAX_BYTES + 1), name)
     except OSError as error:
         raise SettingsError(f"the file {name} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError("is no file name") from None
     if document.findings or document.root is None:
         raise SettingsError(f"the file {name} is no YAML that can be read without doubt")
     try:

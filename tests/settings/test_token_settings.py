@@ -99,6 +99,7 @@ REFUSED = [
     (asking(f"{BASIC}, auth: none"), f"{AT}.auth", "must be basic"),
     (asking("bearer: {from_env: SPACE}"), f"{AT}.bearer", "no bearer token has"),
     (asking("client_id: g, key_file: missing.pem"), f"{AT}.key_file", "cannot be read: No such file"),
+    (asking('client_id: g, key_file: "\\0"'), f"{AT}.key_file", "no file name"),
     (asking("client_id: g, key_file: locked.pem"), f"{AT}.key_file", "locked by a password"),
     (asking("client_id: g, key_file: weak.pem"), f"{AT}.key_file", "below 2048 bits"),
     (asking("client_id: g, key_file: curve.pem"), f"{AT}.key_file", "no assertion is signed with"),
@@ -157,7 +158,7 @@ def test_the_times_are_those_of_the_documentation_unless_they_are_said(place: Pa
     assert other.introspection.url == "https://a.example/i"
 
 
-@pytest.mark.parametrize("name", [*DENIED, "missing.yaml"])
+@pytest.mark.parametrize("name", [*DENIED, "missing.yaml", '"\\0"'])
 def test_a_deny_list_that_cannot_be_read_without_doubt_is_refused(place: Path, name: str) -> None:
     findings = examine(file(place, more=f"revocation: {{file: {name}}}"), ENVIRONMENT, proxying=True).findings
     assert [finding.key for finding in findings if finding.severity is Severity.ERROR] == ["revocation.file"]
