@@ -115,6 +115,7 @@ class Vocabulary:
         self._not_domain_resources = frozenset(table["not_domain_resources"])
         self._rows: Mapping[str, Mapping[str, Any]] = table["parameters"]
         self._inclusions: Mapping[str, Mapping[str, list[str]]] = table["compartments"]
+        self._summaries: Mapping[str, Mapping[str, list[str]]] = table["summaries"]
         self._operations = tuple(_operation(row) for row in table["operations"])
         self._parameters: dict[str, Mapping[str, SearchParameter]] = {}
 
@@ -136,6 +137,11 @@ class Vocabulary:
         the compartment's own type is a member by its id (semantics 3)."""
         codes = self._inclusions.get(compartment, {}).get(type, ())
         return tuple(code for code in codes if code != "{def}")
+
+    def summary_members(self, summary: str, type: str) -> frozenset[str]:
+        """The top-level members that stay for sure under ``_summary=true`` or ``text``, of those that parameters of ``type`` look at;
+        what is not among them may be hidden. ``resourceType``, ``id`` and ``meta`` always stay and are not listed."""
+        return frozenset(self._summaries.get(summary, {}).get(type, ()))
 
     def operation(self, name: str, type: str | None = None) -> Operation | None:
         """The definition of operation ``name`` (without ``$``) as it is for ``type``; without ``type``, all of that name as one."""

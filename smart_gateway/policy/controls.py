@@ -86,8 +86,8 @@ def _summary(parameter: QueryParameter, search: Search) -> Verdict:
         raise malformed_parameter(parameter, "_summary is one of true, text, data, count and false.")
     if parameter.value == "count":
         return Keep(parameter.key, parameter.value) if search.exact else _inexact_count(parameter)
-    if hides_check(parameter.value, search.members_read()):
-        return _refuse("summary-hides-check", "This _summary hides elements that must be checked under this token.", parameter)
+    if hides_check(parameter.value, search.boundary, search.type, search.access):
+        return _refuse("summary-hides-check", "This _summary may hide elements that must be checked under this token.", parameter)
     return Keep(parameter.key, parameter.value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from smart_gateway.boundary.parts import goes_by_tags
 from smart_gateway.policy.includes import included_types
 from smart_gateway.policy.verdicts import Search
 
@@ -32,11 +33,15 @@ def elements(search: Search) -> Elements:
 
 
 def _needed(search: Search) -> frozenset[str] | None:
-    """The members that the checks of matches and of what comes along look at, for servers apply ``_elements`` to both; None: all."""
+    """The members that the checks of matches and of what comes along look at, for servers apply ``_elements`` to both; None: all,
+    also where tags decide, for a server adds one to what it cuts."""
     included = included_types(search)
-    members = search.members_read() if included is not None else None
-    for type in included or ():
-        more = search.access.matcher.members_read(search.access.readable(type), type)
+    if included is None or goes_by_tags(search.boundary):
+        return None
+    members = search.members_read()
+    for type in included:
+        readable = search.access.readable(type)
+        more = search.access.matcher.members_read(readable, type) if not goes_by_tags(readable) else None
         members = None if members is None or more is None else members | more
     return members
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from smart_gateway.boundary.model import Region
 from smart_gateway.fhir.vocabulary import ParameterKind
+from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.chains import targets
+from smart_gateway.policy.summaries import hides_check
 from smart_gateway.policy.verdicts import Drop, Keep, Search, Verdict, malformed_parameter
 from smart_gateway.request.model import QueryParameter
 
@@ -33,6 +35,16 @@ def included_types(search: Search) -> frozenset[str] | None:
                 return None
             included |= _wanted(parameter, search, *_parts(parameter, search)) & _readable(search)
     return included
+
+
+def hidden_by_summary(search: Search) -> tuple[Denial, ...]:
+    """The refusal of a ``_summary`` under which a resource that comes along could not be judged: it would be left out without a word."""
+    value = next((parameter.value for parameter in search.request.parameters if parameter.key == "_summary"), "false")
+    included = included_types(search) if value not in {"false", "count"} else frozenset()
+    types = _readable(search) if included is None else included
+    hidden = sorted(type for type in types if hides_check(value, search.access.readable(type), type, search.access))
+    text = "This _summary may hide elements that must be checked of what an include brings along: {}."
+    return (Denial("summary-hides-check", text.format(", ".join(hidden)), "http._summary"),) if hidden else ()
 
 
 def tells_of_others(search: Search) -> bool:

@@ -16,7 +16,7 @@ from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.chains import judge_chain, judge_has
 from smart_gateway.policy.controls import CONTROLS, wants_count
 from smart_gateway.policy.elements import elements
-from smart_gateway.policy.includes import INCLUDES, judge_include, tells_of_others
+from smart_gateway.policy.includes import INCLUDES, hidden_by_summary, judge_include, tells_of_others
 from smart_gateway.policy.localising import local_value
 from smart_gateway.policy.modifiers import VALUE_SET, is_known, reaches_outside
 from smart_gateway.policy.owners import Owners
@@ -54,7 +54,7 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
     count_only = any(wants_count(p) for p in request.parameters)
     return Judgement(
         pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *chosen.pairs),
-        denials=tuple(dict.fromkeys(v.denial for v in refused)),
+        denials=tuple(dict.fromkeys((*[v.denial for v in refused], *hidden_by_summary(search)))),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
         notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
         foreign=next((v for v in others if isinstance(v, Foreign)), None),

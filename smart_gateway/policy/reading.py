@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import NotAcceptable, RequestError
 from smart_gateway.policy.absence import absent
@@ -69,6 +71,8 @@ def _bounded_query(request: FhirRequest, access: Access, boundary: Boundary) -> 
         match parameter.key:
             case "_format" | "_pretty" | "_elements":
                 continue
+            case "_summary" if parameter.value == "text":
+                raise _unjudged_summary(parameter)
             case "_summary":
                 kept.append(kept_summary(parameter, access, boundary, request.type))
             case _:
@@ -93,11 +97,21 @@ def _unknown(parameter: QueryParameter) -> RequestError:
 
 def kept_summary(parameter: QueryParameter, access: Access, boundary: Boundary | None, type: str | None) -> tuple[str, str]:
     """``_summary`` as it is sent; ``boundary`` and ``type`` are None over all types. Raises RequestError where it hides what is checked."""
-    members = access.matcher.members_read(boundary, type) if boundary is not None and type is not None else None
-    if parameter.value == "count" or hides_check(parameter.value, members):
-        raise RequestError(
-            "This _summary would hide what must be checked, or is no summary of one resource.",
-            reason="summary-refused",
-            expression="http._summary",
-        )
+    judged = {type: boundary} if boundary is not None and type is not None else _searched(access)
+    if parameter.value == "count" or any(hides_check(parameter.value, bound, of, access) for of, bound in judged.items()):
+        raise _unjudged_summary(parameter)
     return parameter.key, parameter.value
+
+
+def _searched(access: Access) -> Mapping[str, Boundary]:
+    bounds = {type: access.boundary(type, Permission.SEARCH) for type in access.policy.vocabulary.types}
+    return {type: boundary for type, boundary in bounds.items() if not boundary.is_nothing}
+
+
+def _unjudged_summary(parameter: QueryParameter) -> RequestError:
+    """Of a single resource servers give ``text`` as HTML. Spec: FHIR R4 search.html, Summary."""
+    return RequestError(
+        "This _summary may hide what must be checked, or is no FHIR JSON of one resource.",
+        reason="summary-refused",
+        expression=f"http.{parameter.key}",
+    )

@@ -9,6 +9,7 @@ from smart_gateway.fhir.elements import top_members
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.plan import Branch, CheckUnion, Deny, SortKey, UpstreamRequest
+from smart_gateway.policy.summaries import staying
 from smart_gateway.request.model import FhirRequest
 
 MOST_REQUESTS = 40  # upstream requests for one page of a union; what is left waits for the next page
@@ -16,6 +17,7 @@ MOST_MATCHES = 1000  # on one page of a union
 _MOST_BRANCHES = 250  # more than the types of any release
 
 _NO_COUNT = "This search is made of several: how many resources match cannot be told before all of them were read."
+_NO_SUMMARY = "This search is made of several: their answers are put together by elements that this _summary may hide."
 _NO_SORT = "This search is made of several: their answers can be merged by _lastUpdated and by parameters of type date only."
 _SORTED_TOO_WIDE = f"A sorted search is made of at most {MOST_REQUESTS} searches: name fewer types."
 _TOO_WIDE = f"A search is made of at most {_MOST_BRANCHES} searches: name fewer types."
@@ -46,6 +48,9 @@ def unite(request: FhirRequest, branches: tuple[Branch, ...], vocabulary: Vocabu
         return _refuse("sort-not-mergeable", _NO_SORT, "_sort")
     if len(branches) > (MOST_REQUESTS if sort else _MOST_BRANCHES):
         return _refuse("too-many-searches", _SORTED_TOO_WIDE if sort else _TOO_WIDE, "_sort" if sort else "_type")
+    summary = given.get("_summary", "false")
+    if any(_hides_order(summary, branch, sort, vocabulary) for branch in branches):
+        return _refuse("summary-hides-check", _NO_SUMMARY, "_summary")
     fitted = tuple(_fit(branch, _sorted_members(branch, sort, vocabulary)) for branch in branches)
     return CheckUnion(fitted, next(iter(types)) if len(types) == 1 and request.type is not None else None, count, sort)
 
@@ -71,6 +76,15 @@ def _sorted_members(branch: Branch, sort: tuple[SortKey, ...], vocabulary: Vocab
     """The top-level members by which the answers are merged."""
     known = [vocabulary.parameter(branch.rule.type or "", key.code) for key in sort]
     return frozenset(name for parameter in known if parameter is not None for name in top_members(parameter))
+
+
+def _hides_order(summary: str, branch: Branch, sort: tuple[SortKey, ...], vocabulary: Vocabulary) -> bool:
+    """Whether ``summary`` may hide what tells the place of a match, or that another branch gives it."""
+    type = branch.rule.type or ""
+    stays = staying(summary, type, vocabulary)
+    others = [vocabulary.parameter(type, filter.parameter) for filter in branch.unless]
+    read = (top_members(parameter) for parameter in others if parameter is not None)
+    return stays is not None and not stays.issuperset(_sorted_members(branch, sort, vocabulary).union(*read))
 
 
 def _fit(branch: Branch, members: frozenset[str]) -> Branch:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from smart_gateway.fhir.elements import top_members
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import ParameterKind, load_vocabulary
 
@@ -147,6 +148,52 @@ def test_operations(name, count, changing):
     operations = table(name)["operations"]
     assert len(operations) == count
     assert sum(row["affects_state"] for row in operations) == changing
+
+
+# Read off HL7's pages: marked with a sigma and whole below it, or not; of those that parameters look at.
+SUMMARY = {
+    "Observation": (
+        "code subject performer encounter status effectiveDateTime valueQuantity",
+        "category component device method specimen",
+    ),
+    "Condition": ("code subject encounter clinicalStatus identifier", "category severity stage"),
+    "Encounter": ("subject status class type participant", "location period serviceProvider"),
+    "MedicationRequest": ("subject status intent authoredOn requester", "category encounter dispenseRequest"),
+    "Patient": ("name identifier birthDate link active", "generalPractitioner communication"),
+    "CareTeam": ("subject", "participant"),
+    "Consent": ("status", "provision"),  # marked itself, what is below it not
+    "AuditEvent": ("", "agent entity"),
+}
+MANDATORY = {
+    "Observation": ("status code", "subject category"),
+    "Condition": ("subject", "code"),
+    "MedicationRequest": ("status intent subject", "requester"),
+    "Patient": ("", "name"),
+}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+@pytest.mark.parametrize(("summary", "expected"), [("true", SUMMARY), ("text", MANDATORY)])
+def test_what_stays_in_a_summary_is_what_hl7_marks(name, summary, expected):
+    vocabulary = load_vocabulary(Release(name.upper()))
+    for type, (staying, hidden) in expected.items():
+        found = vocabulary.summary_members(summary, type)
+        assert set(staying.split()) <= found, (type, found)
+        moved = {"period"} if name == "r5" else set()  # Encounter.actualPeriod there
+        assert found.isdisjoint(set(hidden.split()) - moved), (type, found)
+    assert vocabulary.summary_members("data", "Observation") == vocabulary.summary_members(summary, "Nonsense") == frozenset()
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_only_what_parameters_look_at_is_listed_for_summaries(name):
+    vocabulary = load_vocabulary(Release(name.upper()))
+    for summary, rows in table(name)["summaries"].items():
+        assert summary in {"true", "text"}
+        for type, members in rows.items():
+            read = {member for parameter in vocabulary.parameters(type).values() for member in top_members(parameter)}
+            assert set(members) <= read - {"id", "meta"}, (type, summary)
+            assert members == sorted(set(members))
+            assert not {"contained", "text", "extension"} & set(members), (type, summary)
 
 
 def test_r4_operations_change_state_as_r4b_says():

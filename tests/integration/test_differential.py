@@ -209,7 +209,9 @@ def justify(case: Case, status: int, code: str, comparison: Comparison) -> None:
             assert len(opening) > 1 or type == "Provenance", case
         case 403, "summary-hides-check":
             assert ("_summary", "true") in case.pairs, case
-            assert not judge.open_to_all(token.scopes, type, token.user), case
+            # What an include brings along is checked too, also beside a type that is open whole.
+            includes = any(name.partition(":")[0] in INCLUDES for name, _ in case.pairs)
+            assert includes or not judge.open_to_all(token.scopes, type, token.user), case
         case _, "of-the-server":
             assert everything(case), case
         case 400, "unknown-parameter" | "unknown-modifier":

@@ -80,6 +80,7 @@ def test_another_patient_is_absent_without_asking(status: int) -> None:
         ("_at=ge2024-01-01&_count=5", "_at=ge2024-01-01&_count=5"),
         ("_sort=-_lastUpdated", "_sort=-_lastUpdated"),
         ("_format=json&_pretty=true&_elements=status&_summary=false", "_summary=false"),
+        ("_summary=true", "_summary=true"),
     ],
 )
 def test_parameters_that_are_sent_along(target: str, given: str, passed: str) -> None:
@@ -99,7 +100,7 @@ def test_parameters_that_are_sent_along(target: str, given: str, passed: str) ->
         "_count=%D9%A3",
         "_sort=subject",
         "_summary=count",
-        "_summary=true",
+        "_summary=text",
         "_foo=1",
         "_offset=2",
         "_getpages=x",

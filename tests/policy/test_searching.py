@@ -149,7 +149,6 @@ def test_unknown_and_broken_parameters_are_named(query: str, reason: str) -> Non
         "_contained=true",
         "_contained=both",
         "_type=Patient",
-        "_summary=true",
         "_summary=text",
         "subject:Patient.name=x",
         "subject.name=x",

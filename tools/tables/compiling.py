@@ -10,6 +10,7 @@ from tables.expressions import Branch, Name, Path, Unsupported, branches, compil
 from tables.overrides import AFFECTS_STATE, COMPONENT_EXPRESSIONS, COMPONENT_KINDS, OVERRIDES
 from tables.schema import Schema
 from tables.sources import VERSIONS, Definition, Definitions, flag, many, one
+from tables.summaries import summary_members
 
 _RESOURCE = Name("%resource")
 
@@ -92,6 +93,7 @@ def compile_table(definitions: Definitions, operations: Mapping[str, bool]) -> T
             "not_domain_resources": sorted(type for type in schema.concrete if not schema.is_domain_resource(type)),
             "compartments": _compartments(definitions.compartments),
             "operations": [_operation(item, operations) for item in sorted(definitions.operations, key=lambda item: one(item, "id"))],
+            "summaries": {"true": {}, "text": {}},
             "parameters": {},
         }
     )
@@ -101,6 +103,7 @@ def compile_table(definitions: Definitions, operations: Mapping[str, bool]) -> T
         if one(parameter, "code") in rows:
             raise SystemExit(f"{definitions.name}: {base} has two parameters {one(parameter, 'code')}")
         rows[one(parameter, "code")] = _row(compiler, parameter, base, table)
+    _add_summaries(table.content, schema)
     return table
 
 
@@ -108,6 +111,17 @@ def affects_state(definitions: Definitions) -> dict[str, bool]:
     """Operation id -> whether it changes state, as far as ``definitions`` say."""
     said = {one(item, "id"): flag(item, "affectsState") for item in definitions.operations if many(item, "affectsState")}
     return {**AFFECTS_STATE, **said}
+
+
+def _add_summaries(content: dict[str, Any], schema: Schema) -> None:
+    """What stays under each ``_summary``, by type; types of which nothing does are left out."""
+    rows = content["parameters"]
+    for type in content["types"]:
+        bases = ("Resource", "DomainResource", type) if schema.is_domain_resource(type) else ("Resource", type)
+        staying = summary_members(schema, type, [row for base in bases for row in rows.get(base, {}).values()])
+        for summary, members in staying.items():
+            if members:
+                content["summaries"][summary][type] = members
 
 
 def _row(compiler: Compiler, parameter: Definition, base: str, table: Table) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Place:
 class _Element:
     types: tuple[str, ...]
     reference: str | None
+    in_summary: bool
+    mandatory: bool
 
 
 class Schema:
@@ -31,6 +33,8 @@ class Schema:
 
     def __init__(self, definitions: Definitions) -> None:
         self._elements: dict[str, _Element] = {}
+        self._below: dict[str, list[str]] = {}
+        self._primitive: set[str] = set()
         self.concrete: list[str] = []
         self.abstract: list[str] = []
         self.roots: dict[str, str] = {}  # resource type -> the abstract type it is derived from
@@ -43,13 +47,18 @@ class Schema:
         if one(structure, "kind") == "resource":
             (self.abstract if flag(structure, "abstract") else self.concrete).append(name)
             self.roots[name] = str(one(structure, "baseDefinition", "")).rpartition("/")[2]
+        if one(structure, "kind") == "primitive-type":
+            self._primitive.add(name)
         for element in many(one(structure, "snapshot"), "element"):
             reference = one(element, "contentReference")
             types = tuple(_type_code(kind) for kind in many(element, "type"))
             path = one(element, "path")
             if path == f"{name}.id" and one(structure, "kind") == "resource":
                 types = ("id",)
-            self._elements[path] = _Element(types, reference and reference.rpartition("#")[2])
+            mandatory = int(one(element, "min", 0)) > 0
+            self._elements[path] = _Element(types, reference and reference.rpartition("#")[2], flag(element, "isSummary"), mandatory)
+            parent, _, last = path.rpartition(".")
+            self._below.setdefault(parent, []).append(last)
 
     def children(self, at: str, name: str) -> list[Place]:
         """The places that ``name`` under ``at`` may mean: one, or for a choice one of each type; none when it does not exist."""
@@ -61,9 +70,35 @@ class Schema:
             return []
         return [Place(name + kind[0].upper() + kind[1:], kind, kind) for kind in choice.types]
 
+    def members(self, at: str) -> list[str]:
+        """All members that an element path or type has in JSON, each type of a choice as its own."""
+        return [place.member for name in self._below.get(at, ()) for place in self.children(at, name.removesuffix("[x]"))]
+
+    def in_summary(self, at: str, member: str) -> str | None:
+        """What the JSON ``member`` of ``at`` leads to, where it is marked isSummary; else None."""
+        found = self._named(at, member)
+        return found[1].at if found is not None and found[0].in_summary else None
+
+    def is_mandatory(self, at: str, member: str) -> bool:
+        """Whether the JSON ``member`` is, or is a type of, an element that there must be."""
+        found = self._named(at, member)
+        return found is not None and found[0].mandatory
+
+    def is_primitive(self, type: str) -> bool:
+        """Whether ``type`` is a primitive type."""
+        return type in self._primitive
+
     def is_domain_resource(self, type: str) -> bool:
         """Whether the resource type ``type`` is derived from DomainResource: all are that are not derived from Resource directly."""
         return self.roots[type] != "Resource"
+
+    def _named(self, at: str, member: str) -> tuple[_Element, Place] | None:
+        """The element that has the JSON name ``member`` under ``at``."""
+        for name in self._below.get(at, ()):
+            for place in self.children(at, name.removesuffix("[x]")):
+                if place.member == member:
+                    return self._elements[f"{at}.{name}"], place
+        return None
 
     def _place(self, member: str, path: str, kind: str) -> Place:
         reference = self._elements[path].reference
