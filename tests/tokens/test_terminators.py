@@ -119,12 +119,14 @@ def test_what_the_terminator_does_not_write_is_not_believed(terminator: Terminat
         read(value, terminator)
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")  # of odd certificates, which may be shown
 @given(value=st.binary(max_size=400), terminator=st.sampled_from(Terminator))
 def test_whatever_stands_there_is_a_certificate_or_none_or_refused(value: bytes, terminator: Terminator) -> None:
     with suppress(MalformedCertificate):
         assert read_forwarded(value, terminator) is None
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")  # of odd certificates, which may be shown
 @given(at=st.integers(0, len(ESCAPED) - 1), character=st.characters(min_codepoint=33, max_codepoint=126))
 def test_one_changed_character_never_makes_another_certificate_of_the_hash(at: int, character: str) -> None:
     changed = ESCAPED[:at] + character + ESCAPED[at + 1 :]
