@@ -32,18 +32,20 @@ class Ceiling:
 class PermittedRegion:
     """What one permission of an authorization server opens: what ``scope`` would in a token with ``patient`` in context, and no more.
 
-    ``resource`` and ``grant`` are the resource and the scope that the server knows it by. Spec: UMA 2.0 Federated Authorization section 5.
+    ``resource`` and ``grant`` are the resource and the scope that the server knows it by; ``form`` is the id by which the settings describe
+    it, of one resource or of many. Spec: UMA 2.0 Federated Authorization section 5.
     """
 
     resource: str
     grant: str
     scope: ResourceScope
-    patient: str | None = None
+    patient: str | None
+    form: str
 
     @property
     def name(self) -> str:
-        """What grounds and the log call it."""
-        return f"{self.resource}#{self.grant}"
+        """What grounds and the log call it: a rule of the settings, which tells of no patient."""
+        return f"{self.form}#{self.grant}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Principal:
     ``none``); ``expires_at`` and ``issued_at`` are seconds since the epoch; ``confirmation`` is the claim ``cnf`` (RFC 7800);
     ``actors`` are those of ``act`` (RFC 8693), who acts now first, then those before; ``may_act`` is who may act for the subject,
     where the token says it; ``claims`` all that the token says, as verified; ``ceilings`` bound everything that its scopes open.
+    ``related_patient`` is the patient of the stored RelatedPerson that the fhirUser is, as the gateway itself has read it.
     ``permitted`` is what the permissions of a UMA token open, None for all other tokens; scopes of a UMA token count for nothing.
     ``anonymous`` is the principal of a request without a token; scopes that it has are what a listener opens to everybody. The issuer of
     a client that its certificate alone names is ``BY_CERTIFICATE``.
@@ -93,7 +96,14 @@ class Principal:
     claims: Mapping[str, Any] = field(default_factory=lambda: _EMPTY, repr=False)
     ceilings: tuple[Ceiling, ...] = ()
     permitted: tuple[PermittedRegion, ...] | None = None
+    related_patient: str | None = None
     anonymous: bool = False
+
+    @property
+    def record(self) -> str | None:
+        """The patient in context, or the only one whose record was permitted."""
+        patients = {self.patient} if self.permitted is None else {region.patient for region in self.permitted}
+        return next(iter(patients)) if len(patients) == 1 else None
 
     @property
     def user_kind(self) -> str:

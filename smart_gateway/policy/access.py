@@ -10,9 +10,10 @@ from smart_gateway.boundary.matching import Matcher
 from smart_gateway.boundary.model import NOTHING, Boundary, Region, everything
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.delegation import actor_ceilings
-from smart_gateway.policy.granting import Grant, Standing, grant
+from smart_gateway.policy.granting import Grant, Standing, grant, user_grounds
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.model import ClientRule, Policy, UserBound, UserRule
+from smart_gateway.policy.model import ClientRule, Policy
+from smart_gateway.policy.users import listed_patients, user_bounds
 from smart_gateway.policy.wording import describe
 from smart_gateway.principal import BY_CERTIFICATE, Ceiling, PermittedRegion, Principal
 from smart_gateway.scopes.permissions import Permission
@@ -54,7 +55,8 @@ class Access:
         self.matcher: Matcher = policy.matcher
         self.client = _client_rule(principal, policy)
         system = self.client is not None and self.client.system_role
-        self.standing = Standing(principal, policy, policy.users.get(principal.user_kind, UserRule()), system)
+        patients = None if policy.patients is None else listed_patients(policy.patients, principal, policy)
+        self.standing = Standing(principal, policy, user_bounds(principal, policy), system, patients)
         self.scopes = self._effective_scopes()
         self.permitted = self._effective_permissions()
         self.ceilings = tuple(self._ceilings())
@@ -145,7 +147,15 @@ class Access:
         if self.principal.anonymous:
             return self._public(type, permission)
         if self.client is None:
-            return NOTHING, (Ground("client", self.principal.client_id or "", "denies", "the policy names neither this client nor '*'"),)
+            return NOTHING, (
+                Ground(
+                    "client",
+                    self.principal.client_id or "",
+                    "denies",
+                    "the policy names neither this client nor '*'",
+                    self.policy.place("clients"),
+                ),
+            )
         given = [(scope.context, grant(scope, type, permission, self.standing)) for scope in self.scopes]
         limits = {context: self._limit(context, type, permission) for context in dict.fromkeys(context for context, _ in given)}
         limited = Boundary.union_of(
@@ -154,7 +164,12 @@ class Access:
         permitted = [self._permit(region, type, permission) for region in self.permitted]
         limited = Boundary.union_of((limited, *(one.boundary for one in permitted)))
         grounds = (*(one.ground for _, one in given), *(one.ground for one in permitted))
-        return limited, (*self._client_grounds(limits), *grounds, *self._malformed())
+        return limited, (
+            *self._client_grounds(limits),
+            *(user_grounds(type, permission, self.standing) if Context.USER in limits else ()),
+            *grounds,
+            *self._malformed(),
+        )
 
     def _permit(self, region: PermittedRegion, type: str, permission: Permission) -> Grant:
         """What a permission opens: as its scope would with its patient in context, within the same limits."""
@@ -201,12 +216,13 @@ class Access:
 
     def _client_grounds(self, limits: Mapping[Context, Boundary]) -> tuple[Ground, ...]:
         name = self.principal.client_id or ""
+        place = self.policy.place("clients", name if name in (self.policy.clients or {}) else "*")
         grounds: tuple[Ground, ...] = ()
         if self.client is not None and self.client.pin is not None:
-            grounds += (Ground("client", name, "limits", "the policy pins this client's scopes: those of the token do not count"),)
+            grounds += (Ground("client", name, "limits", "the policy pins this client's scopes: those of the token do not count", place),)
         whose = " and ".join(dict.fromkeys(ceiling.source for ceiling in self.ceilings))
         bounds = dict.fromkeys(describe(limit) for limit in limits.values() if not limit.is_everything)
-        return grounds + tuple(Ground("client", name, "limits", f"the policy limits {whose} to: {bound}") for bound in bounds)
+        return grounds + tuple(Ground("client", name, "limits", f"the policy limits {whose} to: {bound}", place) for bound in bounds)
 
     def _malformed(self) -> tuple[Ground, ...]:
         return tuple(Ground("scope", s.text, "ignored", s.reason) for s in self.principal.scopes.malformed)
@@ -216,6 +232,10 @@ class Access:
             return False
         return any(self._opens_all(scope, permission) for scope in self.scopes)
 
+    @property
+    def _user_is_unbounded(self) -> bool:
+        return self.standing.patients is None and all(any(rule.is_everything for rule in rules) for rules in self.standing.user)
+
     def _opens_all(self, scope: ResourceScope, permission: Permission) -> bool:
         if not _names_all(scope, permission):
             return False
@@ -223,7 +243,7 @@ class Access:
             return False
         if scope.context is Context.SYSTEM:
             return self.standing.system
-        return scope.context is Context.USER and self.standing.user == UserRule(UserBound.EVERYTHING)
+        return scope.context is Context.USER and self._user_is_unbounded
 
 
 def _names_all(scope: ResourceScope, permission: Permission) -> bool:

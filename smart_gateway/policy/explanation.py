@@ -64,7 +64,8 @@ def _places(expressions: Iterable[str | None]) -> list[str]:
 
 
 def _ground(ground: Ground) -> dict[str, str]:
-    return {"source": ground.source, "rule": ground.rule, "result": ground.result, "text": ground.text}
+    shown = {"source": ground.source, "rule": ground.rule, "result": ground.result, "text": ground.text}
+    return shown if ground.place is None else {**shown, "place": ground.place}
 
 
 def _upstream(request: UpstreamRequest) -> dict[str, str]:

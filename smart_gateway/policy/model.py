@@ -45,15 +45,48 @@ class UserBound(StrEnum):
     EVERYTHING = "everything"
     COMPARTMENT = "compartment"  # the fhirUser's own compartment
     PATIENT = "patient"  # the compartment of the token's patient
+    RELATED_PATIENT = "related_patient"  # the compartment of the patient that the stored RelatedPerson names
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class UserRule:
-    """``bound``, or when ``scopes`` is set, the union of what these scopes give (a list of scopes in the settings)."""
+    """What one rule leaves of user/ scopes: ``bound``; or where one of these is set, what ``scopes`` give together, the ``compartment``
+    of ``Type/id``, or the patients that the claim ``patients`` lists.
+
+    Placeholders (``${claim.organization}``) stand in ``scopes`` and ``compartment`` until a principal fills them in. ``path`` is the
+    rule's below the policy.
+    """
 
     bound: UserBound = UserBound.NOTHING
     scopes: tuple[ResourceScope, ...] | None = None
+    compartment: str | None = None
+    patients: str | None = None
+    path: tuple[str | int, ...] = field(default=("users",), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """Whom a rule is for: all of this must hold. ``kinds`` of fhirUser, any of them; each of ``claims``, a path and texts of which one
+    must be the claim's value, or among its values."""
+
+    kinds: frozenset[str] | None = None
+    claims: tuple[tuple[str, frozenset[str]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionalRule:
+    """A rule for those whom ``when`` means."""
+
+    when: When
+    rule: UserRule
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Rules that count together: what any of those gives that are for the user."""
+
+    rules: tuple[ConditionalRule, ...]
 
 
 DEFAULT_USERS: Mapping[str, UserRule] = {
@@ -138,7 +171,9 @@ class Policy:
     """Everything that ``authorize`` knows besides the request and the principal. Defaults are those of docs/settings.md.
 
     ``clients`` None: no section, every client's scopes decide alone. ``"*"`` in it: clients not named. ``actors`` is the same for those
-    who act for a subject, by their ``sub`` or ``client_id``. ``certifications`` are of clients; with ``certified_only`` no other comes.
+    who act for a subject, by their ``sub`` or ``client_id``. ``users`` are rules by the kind of fhirUser, or in a list, which are
+    intersected; ``patients`` is the claim whose patients bound all user/ scopes. ``certifications`` are of clients; with
+    ``certified_only`` no other comes. ``places`` are where rules are written.
     """
 
     vocabulary: Vocabulary
@@ -147,7 +182,8 @@ class Policy:
     actors: Mapping[str, ActorRule] | None = None
     certifications: Mapping[str, Certification] = field(default_factory=dict)
     certified_only: bool = False
-    users: Mapping[str, UserRule] = field(default_factory=lambda: DEFAULT_USERS)
+    users: Mapping[str, UserRule] | tuple[ConditionalRule | AnyOf, ...] = field(default_factory=lambda: DEFAULT_USERS)
+    patients: str | None = None
     shared_types: frozenset[str] = DEFAULT_SHARED_TYPES
     compartment_additions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     writable_server_types: frozenset[str] = frozenset()
@@ -160,6 +196,7 @@ class Policy:
     conditions: Literal["headers", "hapi"] | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
     value_sets: ValueSets = NO_VALUE_SETS
+    places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False, repr=False)
     rules: CompartmentRules = field(init=False, compare=False, repr=False)
     matcher: Matcher = field(init=False, compare=False, repr=False)
 
@@ -169,6 +206,11 @@ class Policy:
         if self.conditions is not None:
             return self.conditions == "hapi"
         return (self.capabilities.software or "").startswith("HAPI FHIR")
+
+    def place(self, *path: str | int) -> str | None:
+        """Where the rule at ``path`` (``"clients", "app", "limit"``) is written, or the nearest level above it that is."""
+        found = (self.places.get(path[:length]) for length in range(len(path), 0, -1))
+        return next((place for place in found if place is not None), None)
 
     def __post_init__(self) -> None:
         rules = CompartmentRules(self.vocabulary, self.compartment_additions)

@@ -12,9 +12,10 @@ from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import is_id, parse_reference
 from smart_gateway.policy.conditional import is_conditional
 from smart_gateway.policy.granting import Standing, grant
-from smart_gateway.policy.model import Policy, UserRule
+from smart_gateway.policy.model import Policy
 from smart_gateway.policy.requirements import REQUIRED
 from smart_gateway.policy.uma import INSTANCE, PATIENT, UmaResource, describing
+from smart_gateway.policy.users import NO_RULE
 from smart_gateway.principal import PermittedRegion, Principal
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
@@ -90,7 +91,7 @@ def _opens(region: PermittedRegion, request: FhirRequest, type: str, permission:
     """Whether it opens something of ``type``, as far as can be said before it is known who asks."""
     if type not in policy.vocabulary.types:
         return False
-    standing = Standing(Principal("", patient=region.patient), policy, UserRule(), system=True).for_limits()
+    standing = Standing(Principal("", patient=region.patient), policy, NO_RULE, system=True).for_limits()
     boundary = grant(region.scope, type, permission, standing).boundary
     if boundary.is_nothing:
         return False

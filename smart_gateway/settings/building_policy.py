@@ -13,18 +13,23 @@ from smart_gateway.policy.model import (
     DEFAULT_SHARED_TYPES,
     DEFAULT_USERS,
     ActorRule,
+    AnyOf,
     ClientRule,
+    ConditionalRule,
     Policy,
     PublicInteraction,
     UserBound,
     UserRule,
+    When,
     default_additions,
 )
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.policy import ClientSettings, UserSettings
+from smart_gateway.settings.policy import ClientSettings
 from smart_gateway.settings.udap import build_certifications
+from smart_gateway.settings.users import AnyOfSettings, Bound, BoundBySelection, UserRuleSettings, UserSettings, WhenSettings
 from smart_gateway.settings.value_sets import read_files
 
 _SENDER_CONSTRAINTS = {None: None, "dpop": frozenset({"dpop"}), "mtls": frozenset({"mtls"}), "any": frozenset({"dpop", "mtls"})}
@@ -43,6 +48,7 @@ def build_policy(settings: Settings) -> Policy:
         certifications=build_certifications(settings),
         certified_only=policy.udap is not None and policy.udap.required,
         users=DEFAULT_USERS if policy.users is None else _users(policy.users),
+        patients=None if policy.patients is None else policy.patients.from_claim,
         shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
         compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},
         writable_server_types=frozenset(policy.writes.server_types),
@@ -54,6 +60,7 @@ def build_policy(settings: Settings) -> Policy:
         compartment_search=settings.upstream.compartment_search,
         value_sets=ValueSets.of(read_files(settings)),
         conditions=settings.upstream.conditions,
+        places=settings.places,
     )
 
 
@@ -72,12 +79,30 @@ def _client(client: ClientSettings) -> ClientRule:
     )
 
 
-def _users(users: UserSettings) -> Mapping[str, UserRule]:
-    return {kind: _user(users.of(kind)) for kind in DEFAULT_USERS}
+def _users(users: UserSettings | list[UserRuleSettings | AnyOfSettings]) -> Mapping[str, UserRule] | tuple[ConditionalRule | AnyOf, ...]:
+    if isinstance(users, UserSettings):
+        return {kind: _user(users.of(kind), ("users", kind)) for kind in DEFAULT_USERS}
+    return tuple(_user_item(item, ("users", index)) for index, item in enumerate(users))
 
 
-def _user(bound: str | list[str]) -> UserRule:
-    return UserRule(scopes=build_scopes(bound)) if isinstance(bound, list) else UserRule(UserBound(bound))
+def _user_item(item: UserRuleSettings | AnyOfSettings, path: KeyPath) -> ConditionalRule | AnyOf:
+    if isinstance(item, UserRuleSettings):
+        return ConditionalRule(_when(item.when), _user(item.boundary, path))
+    rules = enumerate(item.any_of)
+    return AnyOf(tuple(ConditionalRule(_when(rule.when), _user(rule.boundary, (*path, "any_of", place))) for place, rule in rules))
+
+
+def _when(when: WhenSettings | None) -> When:
+    if when is None:
+        return When()
+    kinds = None if when.fhir_user is None else frozenset[str](when.fhir_user)
+    return When(kinds, tuple((path, frozenset(texts)) for path, texts in (when.claim or {}).items()))
+
+
+def _user(bound: Bound, path: KeyPath) -> UserRule:
+    if isinstance(bound, BoundBySelection):
+        return UserRule(compartment=bound.compartment, patients=None if bound.patients is None else bound.patients.from_claim, path=path)
+    return UserRule(scopes=build_scopes(bound), path=path) if isinstance(bound, list) else UserRule(UserBound(bound), path=path)
 
 
 def build_scopes(texts: Sequence[str] | None) -> tuple[ResourceScope, ...] | None:

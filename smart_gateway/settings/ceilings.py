@@ -9,8 +9,8 @@ from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy import ClientSettings
-from smart_gateway.settings.policy_checks import check_scopes
 from smart_gateway.settings.problems import Problem, warning
+from smart_gateway.settings.scope_checks import check_scopes
 
 
 def check_ceilings(settings: Settings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ from smart_gateway.settings.shared_cache import check_shared_cache
 from smart_gateway.settings.smart_configuration import check_smart_configuration
 from smart_gateway.settings.udap import check_udap
 from smart_gateway.settings.uma import check_uma
+from smart_gateway.settings.user_checks import check_users
 from smart_gateway.settings.value_sets import foreseen
 from smart_gateway.tokens.transport import MAX_DOCUMENT
 
@@ -47,6 +48,7 @@ def check(settings: Settings, *, vocabulary_known: bool = True, proxying: bool =
         yield from problems
         vocabulary = load_vocabulary(settings.upstream.fhir_version)
         yield from check_policy(settings.policy, vocabulary, value_sets)
+        yield from check_users(settings, vocabulary, value_sets)
         yield from check_ceilings(settings, vocabulary, value_sets)
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from smart_gateway.scopes.claim_paths import is_path
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.addresses import BaseUrl, FetchedUrl, IssuerUrl
 from smart_gateway.settings.introspection import IntrospectionSettings
 from smart_gateway.settings.quantities import Duration, Leeway, ProofAge
 from smart_gateway.settings.section import Section, Text
 from smart_gateway.settings.uma import UmaSettings
-from smart_gateway.tokens.claim_paths import is_path
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 

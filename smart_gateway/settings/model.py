@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.hooks import HooksSettings
 from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.policy import PolicySettings
@@ -37,11 +39,18 @@ class Settings(Section):
     tenants: NotYet = None
 
     _directory: Path = PrivateAttr(default_factory=Path)
+    _places: Mapping[KeyPath, str] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any) -> None:
-        """Keeps the directory that relative paths start from: that of the settings file."""
+        """Keeps the directory that relative paths start from, that of the settings file, and where each rule of the policy is written."""
         if isinstance(context, Surroundings):
             self._directory = context.directory
+            self._places = context.places
+
+    @property
+    def places(self) -> Mapping[KeyPath, str]:
+        """Where each key and item of the policy is written, as ``file:line:column``, by its path below ``policy``."""
+        return self._places
 
     def file(self, path: str) -> Path:
         """Where a path of the settings leads."""

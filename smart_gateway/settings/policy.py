@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from smart_gateway.settings.addresses import IssuerUrl, NetworkText
 from smart_gateway.settings.limits import LimitsSettings
 from smart_gateway.settings.quantities import Duration
-from smart_gateway.settings.section import UNAVAILABLE, NotYet, NotYetUnlessFalse, Section, Text, later, shape
+from smart_gateway.settings.section import NotYet, NotYetUnlessFalse, Section, Text, later, shape
 from smart_gateway.settings.udap import UdapSettings
+from smart_gateway.settings.users import ListedPatients, ScopeList, Users
 from smart_gateway.settings.value_sets import ValueSetSettings
-
-ScopeList = list[Text]
-
 
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}")
 
@@ -80,43 +78,6 @@ class ActorSettings(Section):
     """Never more than these while it acts. Absent: as much as the token itself opens."""
 
 
-UserWord = Annotated[Literal["everything", "compartment", "patient", "nothing"], later("related_patient")]
-UserBoundary = Annotated[
-    Annotated[UserWord, Tag("word")] | Annotated[ScopeList, Tag("list")],
-    Discriminator(shape),
-]
-
-
-def _refuse_list_form(value: Any) -> Any:
-    if isinstance(value, list):
-        raise PydanticCustomError("unavailable", "the list form is " + UNAVAILABLE)
-    return value
-
-
-class UserSettings(Section):
-    """The boundary of `user/` scopes for each kind of fhirUser: `everything`, `compartment` (the user's own), `patient` (that of
-    the token's patient), `nothing`, or a list of scopes. A kind that the section does not name gets nothing."""
-
-    practitioner: UserBoundary = Field(default="nothing", alias="Practitioner")
-    """A token whose fhirUser is a Practitioner."""
-    patient: UserBoundary = Field(default="nothing", alias="Patient")
-    """A token whose fhirUser is a Patient."""
-    related_person: UserBoundary = Field(default="nothing", alias="RelatedPerson")
-    """A token whose fhirUser is a RelatedPerson."""
-    practitioner_role: UserBoundary = Field(default="nothing", alias="PractitionerRole")
-    """A token whose fhirUser is a PractitionerRole."""
-    person: UserBoundary = Field(default="nothing", alias="Person")
-    """A token whose fhirUser is a Person."""
-    none: UserBoundary = "nothing"
-    """A token without a usable fhirUser."""
-
-    def of(self, kind: str) -> str | list[str]:
-        """The boundary of one kind, by the name that the settings use."""
-        name = next(name for name, field in type(self).model_fields.items() if kind in {name, field.alias})
-        bound: str | list[str] = getattr(self, name)
-        return bound
-
-
 class WriteSettings(Section):
     """What writes may do."""
 
@@ -170,8 +131,12 @@ class PolicySettings(Section):
     An actor that another issuer named (`act.iss`) is met by `"*"` only. Where the token says `may_act`, it must be who acts."""
     udap: UdapSettings | None = None
     """Absent: no client is certified, and none needs to be."""
-    users: Annotated[UserSettings | None, BeforeValidator(_refuse_list_form)] = None
-    """Absent: Practitioner everything, Patient compartment, RelatedPerson patient, others nothing."""
+    users: Users | None = None
+    """What bounds `user/` scopes, by the kind of fhirUser; or a list of rules that say whom they are for: all that are for a user are
+    intersected, and without any it gets nothing. Absent: Practitioner everything, Patient compartment, RelatedPerson patient, others
+    nothing."""
+    patients: ListedPatients | None = None
+    """Patients whose records, and shared types, are all that `user/` scopes open, whatever `users` says. Absent: no list bounds them."""
     shared_types: list[Text] | None = None
     """Types in no Patient compartment that `patient/` scopes may read. Absent: Practitioner, PractitionerRole, Organization, Location,
     Medication, Substance, HealthcareService, Questionnaire, ValueSet, CodeSystem, Endpoint."""
@@ -198,7 +163,6 @@ class PolicySettings(Section):
     audit: AuditSettings = AuditSettings()
     """Where the records of decisions go."""
     operations: NotYet = None
-    patients: NotYet = None
     labels: NotYet = None
     break_glass: NotYet = None
     fields: NotYet = None

@@ -8,15 +8,13 @@ from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 from smart_gateway.policy.model import DEFAULT_SHARED_TYPES, SERVER_TYPES
 from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.scopes.scope import Context, MalformedScope, PlainScope, ResourceScope, ScopeKind
-from smart_gateway.scopes.validity import objection
+from smart_gateway.scopes.scope import Context, ResourceScope, ScopeKind
 from smart_gateway.settings.complaints import nearest
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.policy import ClientSettings, PolicySettings
 from smart_gateway.settings.problems import Problem, warning
+from smart_gateway.settings.scope_checks import check_scopes
 
-_HAS_COMPARTMENT = frozenset({"Practitioner", "Patient", "RelatedPerson"})
-_USER_KINDS = ("Practitioner", "Patient", "RelatedPerson", "PractitionerRole", "Person", "none")
 _BOUNDED_ONLY_BY_CONTEXT = frozenset({"Binary"})  # its securityContext decides; as a shared type it would be open to all
 _HARMLESS = frozenset({ScopeKind.CONTEXT, ScopeKind.IDENTITY, ScopeKind.REFRESH})
 
@@ -24,7 +22,6 @@ _HARMLESS = frozenset({ScopeKind.CONTEXT, ScopeKind.IDENTITY, ScopeKind.REFRESH}
 def check_policy(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
     """Everything in ``policy`` that the release does not know or that cannot be meant; ``value_sets`` are those that scopes may name."""
     yield from _clients(policy, vocabulary, value_sets)
-    yield from _users(policy, vocabulary, value_sets)
     for rule in _RULES:
         yield from rule(policy, vocabulary)
 
@@ -51,54 +48,6 @@ def _client_role(name: str, client: ClientSettings, path: KeyPath) -> Iterator[P
             scope = parse_scope(text)
             if isinstance(scope, ResourceScope) and scope.context is Context.SYSTEM and client.role is None:
                 yield warning((*path, key, index), "system/ scopes count only with role: system")
-
-
-def _users(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
-    for kind in _USER_KINDS:
-        path: KeyPath = ("policy", "users", kind)
-        bound = policy.users.of(kind) if policy.users is not None else "nothing"
-        if isinstance(bound, list):
-            yield from check_scopes(bound, path, vocabulary, value_sets, plain_counts=False)
-            if not bound:
-                yield warning(path, "is empty: these users get nothing")
-        elif bound == "compartment" and kind not in _HAS_COMPARTMENT:
-            yield Problem(path, f"{kind} has no compartment")
-        elif bound == "everything" and kind in {"Patient", "RelatedPerson", "none"}:
-            yield warning(path, "opens every patient's record to these users")
-
-
-def check_scopes(
-    texts: list[str], path: KeyPath, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool
-) -> Iterator[Problem]:
-    """What cannot be meant in a list of scopes at ``path``; ``plain_counts``: scopes that open no resource have an effect there."""
-    for index, text in enumerate(texts):
-        reason = scope_objection(text, vocabulary, value_sets, plain_counts=plain_counts)
-        if reason is not None:
-            yield Problem((*path, index), reason, _nearest_type(text, vocabulary))
-        elif text in texts[:index]:
-            yield warning((*path, index), "is in this list already")
-
-
-def scope_objection(text: str, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool) -> str | None:
-    """Why a scope of the policy cannot be meant; None where it can."""
-    scope = parse_scope(text)
-    match scope:
-        case MalformedScope():
-            return f"this scope grants nothing: {scope.reason.rstrip('.')}"
-        case PlainScope():
-            if plain_counts or scope.kind in _HARMLESS:
-                return None
-            return "is no scope for resources, such as patient/Observation.rs, and has no effect here"
-        case ResourceScope():
-            reason = objection(scope, vocabulary, value_sets)
-            return None if reason is None else f"this scope grants nothing: {reason.rstrip('.')}"
-
-
-def _nearest_type(text: str, vocabulary: Vocabulary) -> str | None:
-    scope = parse_scope(text)
-    if not isinstance(scope, ResourceScope) or scope.type == "*" or scope.type in vocabulary.types:
-        return None
-    return nearest(scope.type, vocabulary.types)
 
 
 def _unknown_type(type: str, path: KeyPath, vocabulary: Vocabulary) -> Problem | None:

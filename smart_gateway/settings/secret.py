@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -11,15 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from smart_gateway.settings.findings import KeyPath
+
 MAX_SECRET_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What settings may refer to: ``directory`` for relative paths, ``environment`` for ``from_env``."""
+    """What settings may refer to: ``directory`` for relative paths, ``environment`` for ``from_env``; and where the keys of the policy are
+    written, by their paths below it."""
 
     directory: Path
     environment: Mapping[str, str]
+    places: Mapping[KeyPath, str] = field(default_factory=dict)
 
 
 class Secret:

@@ -45,6 +45,17 @@ class Node:
             for index, node in enumerate(self.content):
                 yield from node.walk((*path, index))
 
+    def places(self, section: str) -> dict[KeyPath, str]:
+        """Where each key and item below ``section`` is written, by its path below it: of keys the key's own place."""
+        top = self.child(section)
+        found: dict[KeyPath, str] = {}
+        for path, node in top.walk() if top is not None else ():
+            if isinstance(node.content, dict):
+                found.update({(*path, key): str(entry.place) for key, entry in node.content.items() if entry.place.line is not None})
+            elif isinstance(node.content, list):
+                found.update({(*path, index): str(item.place) for index, item in enumerate(node.content) if item.place.line is not None})
+        return found
+
     def copy(self) -> Node:
         """The same tree in nodes of its own, at the same places."""
         match self.content:

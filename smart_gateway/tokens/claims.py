@@ -8,9 +8,9 @@ from typing import Any
 
 from smart_gateway.fhir.references import Bases, Reference, is_id, parse_reference
 from smart_gateway.principal import Ceiling, Principal
+from smart_gateway.scopes.claim_paths import find_claim, read_nested
 from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.tokens.authorization_details import LaunchGrant, detailed_grant
-from smart_gateway.tokens.claim_paths import find_claim, read_nested
 from smart_gateway.tokens.delegation import read_actors, read_may_act
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 

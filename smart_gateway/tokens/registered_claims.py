@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smart_gateway.errors import TokenError
-from smart_gateway.tokens.claim_paths import find_claim
+from smart_gateway.scopes.claim_paths import find_claim
 from smart_gateway.tokens.issuer import IssuerConfig
 from smart_gateway.tokens.jwt import Jwt, is_access_token
 

@@ -8,8 +8,8 @@ import pytest
 
 from smart_gateway.fhir.references import Bases, Reference
 from smart_gateway.principal import Actor, Principal
+from smart_gateway.scopes.claim_paths import find_claim, is_path
 from smart_gateway.scopes.replacement import Replacement
-from smart_gateway.tokens.claim_paths import find_claim, is_path
 from smart_gateway.tokens.claims import read_principal
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 from tests.support.issuer import AUDIENCE, ISSUER, access_claims
