@@ -4,7 +4,7 @@
 # `make help` lists the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types contracts coverage integration bench docs tables schema check clean
+.PHONY: help demo test lint format types contracts coverage policies integration bench docs tables schema check clean
 
 # The first of these that the package supports; or say it: make PYTHON=/opt/python3.12/bin/python3
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -51,6 +51,9 @@ contracts: .venv/.dev ## which room may import which
 coverage: .venv/.test ## branch coverage of the rooms that decide: at least 95 %
 	$(BIN)/python -m pytest -m "not integration" -q --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --fail-under=95 --show-missing --skip-covered --include="$(shell echo $(CORE:%=smart_gateway/%/*) | tr ' ' ',')"
+
+policies: .venv/.test ## the example policies by their cases: all pass, every rule is held
+	$(BIN)/smart-gateway test examples/policies/*.test.yaml --threshold 100 $(ARGS)
 
 integration: .venv/.test ## against real HAPI and real Keycloak (needs Java 17 and Maven)
 	$(BIN)/python -m pytest -m integration $(ARGS)

@@ -19,7 +19,7 @@ PAGES = sorted(path for folder in ("", "docs", "examples/*", "smart_gateway/fhir
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 COMMANDS = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 PYTHON = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-VERBS = ("serve", "demo", "check-config", "explain", "scopes", "schema", "healthcheck")
+VERBS = ("serve", "demo", "check-config", "explain", "scopes", "test", "compare", "suggest", "schema", "healthcheck")
 
 
 def section(verb: str) -> str:

@@ -71,7 +71,7 @@ def _answers(held: Filter, filter: Filter, is_token: IsToken) -> bool:
 
 
 def _is_such(value: str, wanted: str) -> bool:
-    """Whether a token by ``value`` is one by ``wanted``, as ``system|code`` is by ``code`` and ``system|``. Spec: FHIR R4 search, "token"."""
+    """Whether a token by ``value`` is one by ``wanted``: ``system|code`` is by ``code`` and ``system|``. Spec: FHIR R4 search, token."""
     try:
         one, other = parse_token(value), parse_token(wanted)
     except ValueSyntaxError:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from smart_gateway.cli.configuration import print_findings
+from smart_gateway.errors import SmartGatewayError
 from smart_gateway.policing.coverage import Opened, measure
 from smart_gateway.policing.reports import Covered, Result, as_json, as_junit
 from smart_gateway.policing.trial import Stage, UnknownIssuer, run_case
@@ -107,7 +108,7 @@ async def _result(file: Path, case: Case, stage: Stage) -> Result:
     started = time.monotonic()
     try:
         outcome = await run_case(case, stage)
-    except UnknownIssuer as error:
+    except (UnknownIssuer, SmartGatewayError) as error:
         return Result(file, case, (str(error),), None, 0.0)
     return Result(file, case, objections(case.settings.expect, outcome), outcome, time.monotonic() - started)
 

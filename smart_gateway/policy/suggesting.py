@@ -108,7 +108,7 @@ def _parts(record: Mapping[str, Any]) -> Iterator[tuple[Interaction, str | None]
 
 def _part(asked: Mapping[str, Any]) -> Iterator[tuple[Interaction, str | None]]:
     try:
-        interaction = Interaction(asked.get("interaction"))
+        interaction = Interaction(str(asked.get("interaction")))
     except ValueError:
         return
     if interaction not in DISCOVERY:

@@ -51,7 +51,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for verb in ("serve", "demo", "check-config", "explain", "scopes", "schema", "healthcheck"):
+    for verb in ("serve", "demo", "check-config", "explain", "scopes", "test", "compare", "suggest", "schema", "healthcheck"):
         assert verb in shown
         with pytest.raises(SystemExit) as caught:
             main([verb, "--help"])
