@@ -57,11 +57,13 @@ async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIte
     bases = build_policy(settings).bases
     for index, issuer in enumerate(build_issuers(settings)):
         verifier = Verifier([issuer], bases, HttpTransport(), clock=time.time)
-        key = "issuer" if issuer.introspection is None else "introspection"
+        asked = {"issuer" if issuer.introspection is None else "introspection": verifier.probe, "uma": verifier.probe_permissions}
         try:
-            await verifier.probe()
-        except DependencyUnavailable as error:
-            yield Finding(examination.place("issuers", index, key), f"issuers[{index}].{key}", error.text)
+            for key, ask in asked.items():
+                try:
+                    await ask()
+                except DependencyUnavailable as error:
+                    yield Finding(examination.place("issuers", index, key), f"issuers[{index}].{key}", error.text)
         finally:
             await verifier.aclose()
 

@@ -45,7 +45,7 @@ def record(exchange: Exchange, started: float) -> None:
             subject=who.subject,
             client_id=who.client_id,
             fhir_user=str(who.fhir_user) if who.fhir_user is not None else None,
-            patient=who.patient,
+            patient=who.record,
             tenant=who.tenant,
             actor=who.actors[0].name if who.actors else None,
             prior_actors=tuple([actor.name or "unknown" for actor in who.actors[1:]]),

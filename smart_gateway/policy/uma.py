@@ -52,7 +52,7 @@ class UmaResource:
         patient, instance = found
         wanted = frozenset(names)
         opened = [(name, text) for name, texts in self.scopes for text in texts if name in wanted]
-        return tuple([PermittedRegion(id, name, scope, patient) for name, text in opened for scope in _read(text, instance)])
+        return tuple([PermittedRegion(id, name, scope, patient, self.id) for name, text in opened for scope in _read(text, instance)])
 
 
 def describing(id: str, resources: Sequence[UmaResource]) -> UmaResource | None:

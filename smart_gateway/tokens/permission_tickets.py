@@ -64,21 +64,30 @@ class PermissionTickets:
         self._breaker.succeeded()
         return ticket
 
+    async def probe(self, now: float) -> None:
+        """Gets the gateway's own token. Raises DependencyUnavailable where this client can ask for no permissions."""
+        await self._endpoint(now)
+        await self._pat.get(now)
+
     async def aclose(self) -> None:
         """Ends what is under way, and closes the transport."""
         await self._pat.aclose()
 
     async def _ask(self, wanted: Sequence[WantedPermission], now: float) -> str | None:
         """A PAT that is not taken any more, as after it was revoked, is asked for anew, once."""
-        url = (await self._discovery.document(now)).get("permission_endpoint")
-        if not isinstance(url, str) or not is_fetchable(url, allow_http=self._config.allow_http):
-            raise FetchError("its UMA discovery document names no permission_endpoint that may be asked")
+        url = await self._endpoint(now)
         pat = await self._pat.get(now)
         received = await self._post(url, wanted, pat)
         if received.status in {401, 403}:
             self._pat.drop(pat)
             received = await self._post(url, wanted, await self._pat.get(now))
         return _ticket(received)
+
+    async def _endpoint(self, now: float) -> str:
+        url = (await self._discovery.document(now)).get("permission_endpoint")
+        if not isinstance(url, str) or not is_fetchable(url, allow_http=self._config.allow_http):
+            raise FetchError("its UMA discovery document names no permission_endpoint that may be asked")
+        return url
 
     async def _post(self, url: str, wanted: Sequence[WantedPermission], pat: str) -> Received:
         """Spec: UMA 2.0 Federated Authorization section 4.1: a list also for one permission, for Keycloak takes nothing else."""

@@ -215,6 +215,12 @@ class Verifier:
         assert tickets is not None, "asked only of issuers with UMA"
         return await tickets.register(wanted, client, now)
 
+    async def probe_permissions(self) -> None:
+        """Raises DependencyUnavailable where an issuer with UMA cannot be asked for permissions by this client."""
+        now = self._clock()
+        for tickets in [issuer.tickets for issuer in self._issuers.values() if issuer.tickets is not None]:
+            await tickets.probe(now)
+
     async def document(self, issuer: str) -> Mapping[str, Any]:
         """The own discovery document of one of the issuers, kept and renewed; raises DependencyUnavailable."""
         return await self._issuers[issuer].discovery.document(self._clock())

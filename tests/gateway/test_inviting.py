@@ -112,7 +112,8 @@ async def test_a_sufficient_token_is_let_in_and_sees_what_it_permits() -> None:
     assert found.status_code == 200
     assert dict(house.upstream.asked[-1].query)["patient"] == "Patient/123"
     assert house.server.tickets == []
-    assert house.front.log.events[0].rules == ("chart-123#read",)
+    assert house.front.log.events[0].rules == ("chart-{patient}#read",)
+    assert house.front.log.events[0].patient == "123"
 
 
 async def test_a_search_that_the_server_answers_with_somebody_elses_record_is_cleared_of_it() -> None:

@@ -115,8 +115,8 @@ def test_unknown_resources_and_scopes_open_nothing(permission: tuple[str, str]) 
 def test_the_ground_names_the_permission() -> None:
     grounds = Access(party(("chart-123", "read"), ("chart-456", "write")), DEFAULT).grounds("Observation", READ)
     assert [(ground.source, ground.rule, ground.result) for ground in grounds] == [
-        ("permission", "chart-123#read", "grants"),
-        ("permission", "chart-456#write", "ignored"),
+        ("permission", "chart-{patient}#read", "grants"),
+        ("permission", "chart-{patient}#write", "ignored"),
     ]
     assert "patient/*.rs" in grounds[0].text
     assert "Patient/123" in grounds[0].text
@@ -277,6 +277,15 @@ def test_what_is_everybodys_is_asked_for_where_no_record_is_meant() -> None:
     assert [one.resource for one in wanted_permissions(parse("GET", "/Observation?patient=1"), resources, DEFAULT)] == ["chart-1"]
 
 
-def test_a_region_is_named_by_resource_and_scope() -> None:
+def test_a_region_is_named_by_the_rule_that_describes_it() -> None:
     (scope,) = scopes("patient/*.rs")
-    assert PermittedRegion("chart-1", "read", scope, "1").name == "chart-1#read"
+    assert PermittedRegion("chart-1", "read", scope, "1", "chart-{patient}").name == "chart-{patient}#read"
+
+
+@pytest.mark.parametrize(
+    ("permissions", "patient"),
+    [([("chart-123", "read"), ("chart-123", "write")], "123"), ([("chart-123", "read"), ("chart-456", "read")], None), ([], None)],
+)
+def test_the_record_that_was_permitted_is_known_where_it_is_one(permissions: list[tuple[str, str]], patient: str | None) -> None:
+    assert party(*permissions).record == patient
+    assert Principal("https://idp.example.org", patient="9").record == "9"

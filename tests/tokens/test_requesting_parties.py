@@ -23,12 +23,12 @@ READ_123 = [WantedPermission("chart-123", ("read",))]
 
 
 def opened(value: Any, now: float = NOW, leeway: float = 30.0) -> list[str]:
-    """The names of what a list of permissions opens."""
-    return [region.name for region in read_permissions(value, RESOURCES, now, leeway).regions]
+    """Resource and scope of what a list of permissions opens."""
+    return [f"{region.resource}#{region.grant}" for region in read_permissions(value, RESOURCES, now, leeway).regions]
 
 
 def names(principal: Principal) -> list[str]:
-    return [region.name for region in principal.permitted or ()]
+    return [f"{region.resource}#{region.grant}" for region in principal.permitted or ()]
 
 
 @pytest.mark.parametrize(
@@ -423,3 +423,14 @@ async def test_what_is_sent_is_json_that_any_server_reads() -> None:
     server = UmaServer(resources=(odd,))
     await server.verifier.ticket(ISSUER, [WantedPermission('chart-1 "ä"', ("read",))], "a", NOW)
     assert json.loads(server.posted(PERMISSION)[0].content)[0]["resource_id"] == 'chart-1 "ä"'
+
+
+async def test_whether_permissions_can_be_asked_for_is_found_out_without_asking_for_any() -> None:
+    server = UmaServer()
+    await server.verifier.probe_permissions()
+    assert (server.pats, server.tickets) == (1, [])
+    server = UmaServer()
+    server.transport.endpoints[TOKEN] = lambda _posted: json_answer({"error": "invalid_client"}, 401)
+    with pytest.raises(DependencyUnavailable) as failed:
+        await server.verifier.probe_permissions()
+    assert "permissions" in failed.value.text
