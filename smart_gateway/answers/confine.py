@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smart_gateway.answers.connecting import connected
 from smart_gateway.answers.entries import IdentifiedEntry, identify, rebuild
-from smart_gateway.answers.judging import Dependence, Judge, Pending
+from smart_gateway.answers.judging import Dependence, Judge, Pending, of_version
 from smart_gateway.answers.links import LinkSealer
 from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Verdict
@@ -44,6 +44,8 @@ def confine_resource(raw: bytes, rule: CheckResource, access: Access, known: Map
         members = members_of(body)
         _require_asked(members, rule)
         verdict = Judge(access).verdict(rule.boundary, rule.type, members)
+        if rule.version is not None:
+            verdict = of_version(verdict, rule.boundary, rule.type, rule.id)
     except ValueError:
         raise UpstreamError("The upstream's answer is not the resource that was asked for, or cannot be read.") from None
     dependence = Dependence(known)

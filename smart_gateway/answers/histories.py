@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from smart_gateway.answers.entries import IdentifiedEntry, identify
-from smart_gateway.answers.judging import Dependence, Judge, Pending
+from smart_gateway.answers.judging import Dependence, Judge, Pending, of_version
 from smart_gateway.answers.links import LinkSealer
 from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.model import Boundary
@@ -88,7 +88,9 @@ def _entry(entry: IdentifiedEntry, rule: CheckHistory, access: Access, judge: Ju
         return _deletion(entry, request, response, rule, access)
     if entry.type is None or entry.id is None or not _is_asked(entry.type, entry.id, rule):
         return None
-    if not dependence.settle(judge.verdict(_boundary(entry.type, rule, access), entry.type, entry.found.resource)):
+    boundary = _boundary(entry.type, rule, access)
+    verdict = judge.verdict(boundary, entry.type, entry.found.resource)
+    if not dependence.settle(of_version(verdict, boundary, entry.type, entry.id)):
         return None
     return _version(entry.type, entry.id, entry, request, response, access.policy.bases.public)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Matcher, Verdict
 from smart_gateway.boundary.model import Boundary
+from smart_gateway.boundary.parts import goes_by_labels
 from smart_gateway.fhir.bundles import CARRIERS, carried
 from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import Reference
@@ -91,6 +92,11 @@ def _reads_id(boundary: Boundary, type: str) -> bool:
         any(compartment.type == type for compartment in region.compartments) or any(filter.parameter == "_id" for filter in region.filters)
         for region in boundary.regions
     )
+
+
+def of_version(verdict: Verdict, boundary: Boundary, type: str, id: str) -> Verdict:
+    """The verdict on one version of many: labels that a resource has now hide what it was before."""
+    return _all((verdict, Depends((Reference(type, id),)))) if goes_by_labels(boundary) else verdict
 
 
 def _all(verdicts: Iterable[Verdict]) -> Verdict:

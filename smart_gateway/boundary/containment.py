@@ -41,7 +41,7 @@ def _parts(region: Region) -> Iterator[Region]:
         return
     for compartments in product(*owners):
         for chosen in product(*filters):
-            yield Region(compartments, chosen)
+            yield Region(compartments, chosen, labels=region.labels)
 
 
 def _alternatives(filter: Filter) -> list[Filter]:
@@ -52,10 +52,14 @@ def _alternatives(filter: Filter) -> list[Filter]:
 
 def _implies(part: Region, region: Region, same: Holds, is_token: IsToken) -> bool:
     """Whether all that ``part`` asks for leaves nothing of what ``region`` asks for undecided."""
-    return all(
-        any(held.type == owner.type and set(held.ids) <= set(owner.ids) and same(owner) for held in part.compartments)
-        for owner in region.compartments
-    ) and all(any(_answers(held, filter, is_token) for held in part.filters) for filter in region.filters)
+    return (
+        all(
+            any(held.type == owner.type and set(held.ids) <= set(owner.ids) and same(owner) for held in part.compartments)
+            for owner in region.compartments
+        )
+        and all(any(_answers(held, filter, is_token) for held in part.filters) for filter in region.filters)
+        and all(any(held.implies(limit) for held in part.labels) for limit in region.labels)
+    )
 
 
 def _answers(held: Filter, filter: Filter, is_token: IsToken) -> bool:

@@ -24,9 +24,9 @@ _MOST_REFERENCES = 50
 
 
 def applies(type: str, region: Region) -> bool:
-    """Whether other resources have a say in ``region`` of ``type``: in a compartment, and of a Binary, whose place nothing else tells,
-    everywhere."""
-    return type in MEMBERS and (bool(region.compartments) or type == "Binary")
+    """Whether other resources have a say in ``region`` of ``type``: in a compartment and where labels may hide them, and of a Binary,
+    whose place nothing else tells, everywhere."""
+    return type in MEMBERS and (bool(region.compartments or region.labels) or type == "Binary")
 
 
 def judge(resource: Mapping[str, Any], type: str, region: Region, member: bool, bases: Bases) -> Verdict:
@@ -62,12 +62,13 @@ def not_owners(references: Iterable[Reference], region: Region) -> tuple[Referen
 
 
 def depended_on(boundary: Boundary, resource: Mapping[str, Any], type: str, bases: Bases) -> Mapping[Reference, bool]:
-    """What must be found inside before ``resource`` may be written in a compartment, and whether it is what places it there; nothing where
-    that would be too many. A Binary is never written there."""
+    """What must be found inside before ``resource`` may be written in a compartment, or within labels, and whether it is what places it
+    there; nothing where that would be too many. A Binary is never written there."""
     references = references_of(resource, type, bases) if type in MEMBERS and type != "Binary" else None
     placing = (named_by(resource, _PLACING[type], bases) or ()) if type in _PLACING else ()
-    regions = [region for region in boundary.regions if region.compartments]
-    found = {reference: reference in placing for region in regions for reference in not_owners(references or (), region)}
+    regions = [region for region in boundary.regions if region.compartments or region.labels]
+    owned = any(region.compartments for region in regions)
+    found = {reference: owned and reference in placing for region in regions for reference in not_owners(references or (), region)}
     return found if len(found) <= _MOST_REFERENCES else {}
 
 

@@ -11,5 +11,5 @@ def fingerprint(boundary: Boundary) -> str:
     """Sixteen characters of a hash of all regions; ``*`` for EVERYTHING."""
     if boundary.is_everything:
         return "*"
-    said = sorted(repr((region.compartments, region.filters)) for region in boundary.regions)
+    said = sorted(repr((region.compartments, region.filters, region.labels)) for region in boundary.regions)
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]

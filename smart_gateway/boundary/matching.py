@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
-from smart_gateway.boundary import dependent
+from smart_gateway.boundary import dependent, labels
 from smart_gateway.boundary.filters import Predicate, compile_filter
 from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region
 from smart_gateway.boundary.objections import Objection, Writing
@@ -76,6 +76,8 @@ class Matcher:
         """The top-level JSON members that ``admits`` looks at; None where it cannot be said and all must be decoded."""
         members = _ALWAYS
         for region in boundary.regions:
+            if region.labels:
+                members |= labels.MEMBERS
             if dependent.applies(type, region):
                 members |= dependent.MEMBERS[type]
             for compartment in region.compartments:
@@ -107,7 +109,8 @@ class Matcher:
         return judge
 
     def _region_judge(self, region: Region, type: str) -> _Judge:
-        filters = tuple(self._filter(filter, type) for filter in region.filters)
+        limits: tuple[Predicate, ...] = tuple(limit.admits for limit in region.labels)
+        filters = (*limits, *(self._filter(filter, type) for filter in region.filters))
         member = self._membership(region.compartments, type)
         bases = self._bases
         if dependent.applies(type, region):

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from smart_gateway.boundary.labels import LabelLimit
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Compartment:
@@ -45,7 +47,8 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Region:
-    """All of ``compartments`` and all of ``filters`` at once. Without either it is the whole type, inside a bounded boundary.
+    """All of ``compartments``, all of ``filters`` and all of ``labels`` at once. Without any it is the whole type, inside a bounded
+    boundary.
 
     ``sources`` are the rules (scope strings, policy rules) that made it: for explanations only, no part of equality.
     """
@@ -53,6 +56,12 @@ class Region:
     compartments: tuple[Compartment, ...] = ()
     filters: tuple[Filter, ...] = ()
     sources: tuple[str, ...] = field(default=(), compare=False)
+    labels: tuple[LabelLimit, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole type."""
+        return not (self.compartments or self.filters or self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class Boundary:
         unique = tuple(dict.fromkeys(regions))
         if len(unique) == 1:
             return cls(unique)
-        by_conditions: dict[frozenset[Compartment | Filter], Region] = {}
+        by_conditions: dict[frozenset[Condition], Region] = {}
         for region in unique:
             by_conditions.setdefault(_conditions(region), region)
         return cls(tuple(region for wanted, region in by_conditions.items() if not _is_held(wanted, by_conditions)))
@@ -102,6 +111,7 @@ class Boundary:
 
 
 NOTHING = Boundary()
+Condition = Compartment | Filter | LabelLimit
 _FEW = 6  # conditions; a region of more of them has too many subsets to look up
 
 
@@ -110,11 +120,11 @@ def everything() -> Boundary:
     return Boundary(unlimited=True)
 
 
-def _conditions(region: Region) -> frozenset[Compartment | Filter]:
-    return frozenset((*region.compartments, *region.filters))
+def _conditions(region: Region) -> frozenset[Condition]:
+    return frozenset((*region.compartments, *region.filters, *region.labels))
 
 
-def _is_held(wanted: frozenset[Compartment | Filter], others: Collection[frozenset[Compartment | Filter]]) -> bool:
+def _is_held(wanted: frozenset[Condition], others: Collection[frozenset[Condition]]) -> bool:
     """Whether one of ``others`` asks for less than ``wanted``, and for nothing else, so that it holds all of it."""
     if len(wanted) > _FEW:
         return any(other < wanted for other in others)
@@ -137,4 +147,5 @@ def _meet(a: Region, b: Region) -> Region | None:
         ids[compartment.type] = kept
     compartments = tuple(Compartment(type, kept) for type, kept in sorted(ids.items()))
     filters = tuple(dict.fromkeys((*a.filters, *b.filters)))
-    return Region(compartments, filters, tuple(dict.fromkeys((*a.sources, *b.sources))))
+    labels = tuple(dict.fromkeys((*a.labels, *b.labels)))
+    return Region(compartments, filters, tuple(dict.fromkeys((*a.sources, *b.sources))), labels)

@@ -50,15 +50,17 @@ class Narrower:
         conditions, rest_exact = self._conditions(boundary)
         pairs = [self._parameter(condition, type) for condition in conditions]
         said = tuple(pair for pair, _ in pairs if pair is not None)
-        exact = rest_exact and all(exact for _, exact in pairs) and not _depends(boundary, type)
-        return Narrowing(tuple(dict.fromkeys(said)), exact)
+        labels = self._labels(boundary, type)
+        exact = rest_exact and all(exact for _, exact in pairs) and labels.exact and not _depends(boundary, type)
+        return Narrowing(tuple(dict.fromkeys((*said, *labels.parameters))), exact)
 
     def narrow_each(self, boundary: Boundary, type: str) -> tuple[Narrowing, ...]:
         """``narrow`` for each inclusion parameter of its compartments: the queries together find every member that the upstream can find,
         each by the first of the parameters that selects it."""
         conditions, rest_exact = self._conditions(boundary)
         exact = rest_exact and not _depends(boundary, type)
-        chosen = product(*(self._ways(condition, type) for condition in conditions))
+        labels = (self._labels(boundary, type),)
+        chosen = product(*(self._ways(condition, type) for condition in conditions), labels)
         return tuple(_together(ways, exact=exact) for ways in chosen)
 
     def compartment_ways(self, compartment: Compartment, type: str, *, preferred: bool = False) -> tuple[Narrowing, ...]:
@@ -112,6 +114,16 @@ class Narrower:
         if boundary.is_nothing:
             raise ValueError("NOTHING cannot become a query")  # INVARIANT: authorize has refused before
         return self._alternatives(*_shared(boundary.regions))
+
+    def _labels(self, boundary: Boundary, type: str) -> Narrowing:
+        """The limits on security labels that all regions have, and whether that says all of them."""
+        held = [region.labels for region in boundary.regions]
+        shared = tuple(limit for limit in held[0] if all(limit in others for others in held)) if held else ()
+        complete = all(set(limits) == set(shared) for limits in held)
+        if not shared or not self.supports(type, "_security"):
+            return Narrowing((), complete and not shared)
+        said = [limit.parameters() for limit in shared]
+        return Narrowing(tuple(pair for pairs, _ in said for pair in pairs), complete and all(exact for _, exact in said))
 
     def _ways(self, condition: Compartment | Filter, type: str) -> tuple[Narrowing, ...]:
         ways = self.compartment_ways(condition, type) if isinstance(condition, Compartment) else ()

@@ -55,6 +55,8 @@ class Writing:
         found = [o for compartment in region.compartments for o in self._compartment(compartment, resource, type, placed=placed)]
         found += depending
         found += [self._unsatisfied(f, type) for f in region.filters if not self._filter(f, type)(resource)]
+        if not all(limit.admits(resource) for limit in region.labels):
+            found.append(Objection("The security labels of the resource are not within those that the policy opens.", "meta"))
         return tuple(dict.fromkeys(found))
 
     def _unsatisfied(self, filter: Filter, type: str) -> Objection:

@@ -13,7 +13,12 @@ def admits_by_absence(boundary: Boundary, type: str) -> bool:
     """Whether a resource of ``type`` may be inside because an element is not there: by a negative filter, or where each element that is
     there names another resource to be checked (semantics 3, Provenance and AuditEvent). A part of it then proves nothing."""
     negative = any(filter.modifier in _HOLD_WITHOUT for filter in _filters(boundary))
-    return negative or any(dependent.applies(type, region) for region in boundary.regions)
+    return negative or goes_by_labels(boundary) or any(dependent.applies(type, region) for region in boundary.regions)
+
+
+def goes_by_labels(boundary: Boundary) -> bool:
+    """Whether security labels decide: what came without them may have had them."""
+    return any(region.labels for region in boundary.regions)
 
 
 def goes_by_tags(boundary: Boundary) -> bool:

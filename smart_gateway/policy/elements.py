@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smart_gateway.boundary.parts import goes_by_tags
+from smart_gateway.boundary.model import Boundary
+from smart_gateway.boundary.parts import goes_by_labels, goes_by_tags
 from smart_gateway.policy.includes import included_types
 from smart_gateway.policy.verdicts import Search
 
@@ -34,16 +35,20 @@ def elements(search: Search) -> Elements:
 
 def _needed(search: Search) -> frozenset[str] | None:
     """The members that the checks of matches and of what comes along look at, for servers apply ``_elements`` to both; None: all,
-    also where tags decide, for a server adds one to what it cuts."""
+    also where tags or labels decide, for a server adds tags to what it cuts, and may leave labels out."""
     included = included_types(search)
-    if included is None or goes_by_tags(search.boundary):
+    if included is None or _goes_by_meta(search.boundary):
         return None
     members = search.members_read()
     for type in included:
         readable = search.access.readable(type)
-        more = search.access.matcher.members_read(readable, type) if not goes_by_tags(readable) else None
+        more = search.access.matcher.members_read(readable, type) if not _goes_by_meta(readable) else None
         members = None if members is None or more is None else members | more
     return members
+
+
+def _goes_by_meta(boundary: Boundary) -> bool:
+    return goes_by_tags(boundary) or goes_by_labels(boundary)
 
 
 def _is_asked(member: str, tops: tuple[str, ...]) -> bool:

@@ -126,7 +126,7 @@ def _out_of_reach(request: FhirRequest, rule: OperationRule, opening: Opening, b
 
 
 def _is_whole(boundary: Boundary) -> bool:
-    return boundary.is_everything or any(not region.compartments and not region.filters for region in boundary.regions)
+    return boundary.is_everything or any(region.is_whole for region in boundary.regions)
 
 
 def _plan_record(request: FhirRequest, _rule: OperationRule, boundary: Boundary, judged: Judged, access: Access) -> Decision:

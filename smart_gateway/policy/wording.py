@@ -23,4 +23,5 @@ def _region(region: Region) -> str:
     owners = [" or ".join(f"{c.type}/{id}" for id in c.ids) for c in region.compartments]
     parts = ["in " + " and in ".join(owners)] if owners else []
     parts += ["with " + " and ".join(f.text for f in region.filters)] if region.filters else []
+    parts += ["with " + " and ".join(limit.text for limit in region.labels)] if region.labels else []
     return " ".join(parts) or "of the type, any of it"
