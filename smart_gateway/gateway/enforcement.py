@@ -16,6 +16,7 @@ from smart_gateway.gateway.headers import to_upstream
 from smart_gateway.gateway.identifying import identify
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.preparing import Preparation
+from smart_gateway.gateway.rates import Rates
 from smart_gateway.gateway.rehearsal import pass_unjudged
 from smart_gateway.gateway.responder import Responder
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
@@ -37,6 +38,7 @@ class Enforcement:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._accesses = Accesses()
+        self._rates = Rates()
 
     async def enforce(self, exchange: Exchange) -> None:
         """Answers one request. Raises SmartGatewayError for a refusal that is no decision, ClientGone when nobody waits any more."""
@@ -91,6 +93,8 @@ class Enforcement:
 
     async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> Permit | Deny:
         """The decision; a body that says what is asked is read on the way, but for nobody who may not ask at all."""
+        if request.interaction not in DISCOVERY:
+            self._rates.count(access, arrival)
         denied = refuse_arrival(access, arrival) or authorize_types(request, access)
         if denied is not None:
             return denied
@@ -99,6 +103,7 @@ class Enforcement:
             limits = body_limits(request, snapshot.limits)
             body = exchange.read = await IncomingBody(exchange.scope, exchange.receive, limits, exchange.departure.watch).read()
             request = exchange.findings.request = complete(request, body, snapshot.parser, snapshot.limits)
+            self._rates.count_entries(access, arrival, len(request.batch.entries) if request.batch is not None else 1)
         decision = authorize(request, access)
         exchange.findings.decision = decision
         return decision

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
-from smart_gateway.boundary.model import NOTHING, Boundary, Region, everything
+from smart_gateway.boundary.model import NOTHING, Boundary, Region
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.delegation import actor_ceilings
 from smart_gateway.policy.granting import Grant, Standing, grant, user_grounds
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.groups import group_bound, group_ground
 from smart_gateway.policy.model import ClientRule, Policy
 from smart_gateway.policy.users import listed_patients, user_bounds
 from smart_gateway.policy.wording import describe
@@ -165,7 +166,7 @@ class Access:
         limited = Boundary.union_of((limited, *(one.boundary for one in permitted)))
         grounds = (*(one.ground for _, one in given), *(one.ground for one in permitted))
         return limited, (
-            *self._client_grounds(limits),
+            *self._client_grounds(limits, type),
             *(user_grounds(type, permission, self.standing) if Context.USER in limits else ()),
             *grounds,
             *self._malformed(),
@@ -197,7 +198,7 @@ class Access:
         """What client and ceilings leave to scopes of ``context``, whatever they say."""
         if self.client is None:
             return NOTHING
-        boundary, limiting = everything(), (standing or self.standing).for_limits()
+        boundary, limiting = group_bound(self.client, type), (standing or self.standing).for_limits()
         for ceiling in self.ceilings:
             boundary = boundary.intersect(_union(grant(s, type, permission, limiting) for s in _within(ceiling, context)))
         return boundary
@@ -214,12 +215,14 @@ class Access:
         yield from actor_ceilings(self.principal, self.policy)
         yield from self.principal.ceilings
 
-    def _client_grounds(self, limits: Mapping[Context, Boundary]) -> tuple[Ground, ...]:
+    def _client_grounds(self, limits: Mapping[Context, Boundary], type: str) -> tuple[Ground, ...]:
         name = self.principal.client_id or ""
         place = self.policy.place("clients", name if name in (self.policy.clients or {}) else "*")
-        grounds: tuple[Ground, ...] = ()
+        grounds = group_ground(self.client, type, name, place) if self.client is not None else ()
         if self.client is not None and self.client.pin is not None:
             grounds += (Ground("client", name, "limits", "the policy pins this client's scopes: those of the token do not count", place),)
+        if not self.ceilings:
+            return grounds
         whose = " and ".join(dict.fromkeys(ceiling.source for ceiling in self.ceilings))
         bounds = dict.fromkeys(describe(limit) for limit in limits.values() if not limit.is_everything)
         return grounds + tuple(Ground("client", name, "limits", f"the policy limits {whose} to: {bound}", place) for bound in bounds)
@@ -238,6 +241,8 @@ class Access:
 
     def _opens_all(self, scope: ResourceScope, permission: Permission) -> bool:
         if not _names_all(scope, permission):
+            return False
+        if self.client is None or self.client.groups is not None:
             return False
         if not all(_leaves_all(_within(ceiling, scope.context), permission) for ceiling in self.ceilings):
             return False

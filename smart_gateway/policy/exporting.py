@@ -29,6 +29,7 @@ from smart_gateway.policy.exports import (
     StartExport,
 )
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.groups import GROUP, OTHER_GROUP, group_bound, may_export
 from smart_gateway.policy.judging import judge
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.plan import Decision, Deny, Permit, Plan, UpstreamRequest
@@ -82,8 +83,10 @@ def authorize_export(request: FhirRequest, access: Access) -> Deny | None:
         needs = _LEVELS.get((request.type, request.id is not None))
         if needs is None:
             return Deny(403, (_NOT_OPENED,))
+        if not may_export(access.client, request.type, request.id):
+            return Deny(403, (OTHER_GROUP,))
         if needs:
-            return _require(needs, access)
+            return _require(_needed(request.type, access), access)
     elif request.type is not None:
         return Deny(403, (_NOT_OPENED,))
     return None if any(scope.context is Context.SYSTEM for scope in access.scopes) else Deny(403, (_NONE,))
@@ -195,7 +198,7 @@ def _plan_open(request: FhirRequest) -> Decision:
 
 def plan_opened_job(job: ExportJob, method: str, access: Access) -> Plan | Deny:
     """The plan for the status of an opened job, or its end, by what the token may export now."""
-    denied = _require(job.types | _NEEDS[job.level], access)
+    denied = _require(job.types | _needed(job.level, access), access)
     if denied is not None:
         return denied
     if method == "DELETE":
@@ -205,7 +208,7 @@ def plan_opened_job(job: ExportJob, method: str, access: Access) -> Plan | Deny:
 
 def plan_opened_file(file: ExportFile, method: str, access: Access) -> Plan | Deny:
     """The plan for an opened file, by what the token may export now."""
-    denied = _require(file.job.types | _NEEDS[file.job.level], access)
+    denied = _require(file.job.types | _needed(file.job.level, access), access)
     if denied is not None:
         return denied
     held = exportable(access)
@@ -220,6 +223,15 @@ def _require(types: Collection[str], access: Access, expression: str | None = No
         return None
     causes = tuple(Denial("insufficient-scope", _needs(type), expression) for type in closed)
     return Deny(403, causes, tuple(_hints(closed, access)), _grounds(closed, None, access))
+
+
+def _needed(level: str | None, access: Access) -> frozenset[str]:
+    """The types that a job of ``level`` needs besides those it exports. Clients of certain Groups need no other Group."""
+    needs, client = _NEEDS[level], access.client
+    if client is None or client.groups is None or level != GROUP:
+        return needs
+    given = (access.boundary_by(Context.SYSTEM, GROUP, permission) for permission in (Permission.READ, Permission.SEARCH))
+    return needs - {GROUP} if all(boundary == group_bound(client, GROUP) and not boundary.is_nothing for boundary in given) else needs
 
 
 def _needs(type: str) -> str:

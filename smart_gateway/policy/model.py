@@ -105,7 +105,8 @@ class ClientRule:
 
     ``intersect_registered``: scopes of the token count only within ``registered_scopes`` of the same context. ``issuers`` are those whose
     tokens may name this client. ``networks`` are those that it may come from; ``max_token_age`` is in seconds since the token's ``iat``;
-    ``sender_constraint`` names the possessions (``dpop``, ``mtls``) of which one must have been shown.
+    ``sender_constraint`` names the possessions (``dpop``, ``mtls``) of which one must have been shown. ``groups`` are the ids of the
+    only Groups that it may touch, and whose members it may export.
     """
 
     registered_scopes: tuple[ResourceScope, ...] | None = None
@@ -117,6 +118,8 @@ class ClientRule:
     networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     max_token_age: float | None = None
     sender_constraint: frozenset[str] | None = None
+    requests_per_minute: int | None = None
+    groups: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ class Policy:
     conditions: Literal["headers", "hapi"] | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
     value_sets: ValueSets = NO_VALUE_SETS
+    requests_per_minute: int | None = None
     places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False, repr=False)
     rules: CompartmentRules = field(init=False, compare=False, repr=False)
     matcher: Matcher = field(init=False, compare=False, repr=False)

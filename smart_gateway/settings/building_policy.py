@@ -60,6 +60,7 @@ def build_policy(settings: Settings) -> Policy:
         compartment_search=settings.upstream.compartment_search,
         value_sets=ValueSets.of(read_files(settings)),
         conditions=settings.upstream.conditions,
+        requests_per_minute=policy.limits.requests_per_minute,
         places=settings.places,
     )
 
@@ -76,6 +77,8 @@ def _client(client: ClientSettings) -> ClientRule:
         networks=None if client.networks is None else tuple(ip_network(network) for network in client.networks),
         max_token_age=client.max_token_age,
         sender_constraint=_SENDER_CONSTRAINTS[client.sender_constraint],
+        requests_per_minute=client.requests_per_minute,
+        groups=None if client.groups is None else frozenset(client.groups),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from smart_gateway.settings.quantities import Duration, Size
-from smart_gateway.settings.section import NotYetUnlessNull, Section
+from smart_gateway.settings.section import Section
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 
@@ -35,4 +35,6 @@ class LimitsSettings(Section):
     """Until all headers have arrived."""
     body_time: Duration = Field(default="30s", validate_default=True)
     """Until the whole body has arrived."""
-    requests_per_minute: NotYetUnlessNull = None
+    requests_per_minute: Count | None = None
+    """Requests of each client, entries of a batch counted, in each process by itself; 429 with Retry-After beyond. Without a token the
+    address counts. Absent: as many as come."""

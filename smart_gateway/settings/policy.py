@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
+from smart_gateway.fhir.references import is_id
 from smart_gateway.settings.addresses import IssuerUrl, NetworkText
-from smart_gateway.settings.limits import LimitsSettings
+from smart_gateway.settings.limits import Count, LimitsSettings
 from smart_gateway.settings.quantities import Duration
 from smart_gateway.settings.section import NotYet, NotYetUnlessFalse, Section, Text, later, shape
 from smart_gateway.settings.udap import UdapSettings
@@ -23,6 +24,15 @@ def _require_fingerprint(text: str) -> str:
     if _FINGERPRINT.fullmatch(text) is None:
         raise PydanticCustomError("fingerprint", "must be 64 hexadecimal digits, with or without colons")
     return text
+
+
+def _require_id(text: str) -> str:
+    if not is_id(text) or text in {".", ".."}:
+        raise PydanticCustomError("id", "must be a FHIR id: letters, digits, - and . only, 64 at most")
+    return text
+
+
+ResourceId = Annotated[str, AfterValidator(_require_id)]
 
 
 class CertificateSettings(Section):
@@ -58,7 +68,9 @@ class ClientSettings(Section):
     certificates: Annotated[list[CertificateSettings], Field(min_length=1)] | None = None
     """Its certificates. A request with one of them counts with tokens of this client only; `server.listeners` says where a certificate
     names the client by itself."""
-    groups: NotYet = None
+    groups: list[ResourceId] | None = None
+    """Ids of FHIR Groups: the only ones that it may touch, whose members it may export (`Group/[id]/$export`), and nothing else it may
+    export. Absent: its scopes decide alone."""
     issuers: Annotated[list[IssuerUrl], Field(min_length=1)] | None = None
     """The issuers whose tokens may name this client; in those of others it is nobody (403). Absent: any. With several issuers, names of
     clients can meet."""
@@ -68,7 +80,8 @@ class ClientSettings(Section):
     """How long after its `iat` a token of this client serves at most."""
     sender_constraint: Literal["dpop", "mtls", "any"] | None = None
     """Its tokens must be bound to its key: by DPoP (RFC 9449), by its certificate (RFC 8705), or by either (`any`)."""
-    requests_per_minute: NotYet = None
+    requests_per_minute: Count | None = None
+    """How many requests it may send, entries of a batch counted (429 beyond). Absent: `limits.requests_per_minute`."""
 
 
 class ActorSettings(Section):

@@ -30,7 +30,6 @@ def _unavailable_unless(neutral: Any) -> BeforeValidator:
 # Features that do not exist yet are known by name and refused, so that nobody believes in a limit that nothing enforces.
 NotYet = Annotated[None, _unavailable_unless(None), WithJsonSchema({"not": {}})]
 NotYetUnlessFalse = Annotated[bool, _unavailable_unless(False), WithJsonSchema({"const": False})]
-NotYetUnlessNull = Annotated[None, _unavailable_unless(None), WithJsonSchema({"type": "null"})]
 
 Text = Annotated[str, Field(min_length=1)]
 

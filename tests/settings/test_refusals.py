@@ -77,6 +77,9 @@ CASES = [
     (policy("clients: {app: {limit: @patient/*.rs}}"), "policy.clients.app.limit", "must be a list, not a text", None),
     (policy("clients: {app: {limit: [@1]}}"), "policy.clients.app.limit[0]", "must be a text, not a number", None),
     (policy("users: {Patient: @{}}"), "policy.users.Patient", "names a compartment or patients", None),
+    (policy("clients: {a: {groups: [@a/b]}}"), "policy.clients.a.groups[0]", "must be a FHIR id", None),
+    (policy("clients: {a: {requests_per_minute: @0}}"), "policy.clients.a.requests_per_minute", "must be at least 1", None),
+    (policy("limits: {requests_per_minute: @many}"), "policy.limits.requests_per_minute", "must be a whole number", None),
     (policy("users: [@{when: {fhir_user: Patient}}]"), "policy.users[0].boundary", "is missing", None),
     (policy("users: [{when: @{}, boundary: nothing}]"), "policy.users[0].when", "says nothing", None),
     (
@@ -294,13 +297,11 @@ def test_bad_settings(tmp_path: Path, text: str, key: str, says: str, nearest: s
 
 LATER = [
     ("tenants: []", "tenants"),
-    ("policy: {clients: {a: {groups: [g]}}}", "policy.clients.a.groups"),
     ("policy: {labels: {ceiling: N}}", "policy.labels"),
     ("policy: {break_glass: {}}", "policy.break_glass"),
     ("policy: {fields: []}", "policy.fields"),
     ("policy: {operations: {}}", "policy.operations"),
     ("policy: {search: {}}", "policy.search"),
-    ("policy: {limits: {requests_per_minute: 60}}", "policy.limits.requests_per_minute"),
     ("policy: {audit: {required: true}}", "policy.audit.required"),
     ("policy: {audit: {sinks: [{fhir: http://x}]}}", "policy.audit.sinks[0].fhir"),
     ("policy: {public: [{interaction: create, type: Patient}]}", "policy.public[0].interaction"),
