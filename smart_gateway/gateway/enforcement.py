@@ -18,6 +18,7 @@ from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.preparing import Preparation
 from smart_gateway.gateway.rates import Rates
 from smart_gateway.gateway.rehearsal import pass_unjudged
+from smart_gateway.gateway.relations import Relations
 from smart_gateway.gateway.responder import Responder
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
 from smart_gateway.gateway.target import full_path
@@ -39,6 +40,7 @@ class Enforcement:
         self._app = app
         self._accesses = Accesses()
         self._rates = Rates()
+        self._relations = Relations()
 
     async def enforce(self, exchange: Exchange) -> None:
         """Answers one request. Raises SmartGatewayError for a refusal that is no decision, ClientGone when nobody waits any more."""
@@ -89,6 +91,7 @@ class Enforcement:
         if request.interaction not in DISCOVERY:
             exchange.findings.principal = principal  # before the hook is asked: the record of its refusal says of whom
             principal = exchange.findings.principal = await exchange.snapshot.amendments.of(principal, arrival.now)
+            principal = await self._relations.of(principal, exchange.snapshot.policy, self._inner(exchange), arrival.now)
         return self._accesses.of(principal, exchange.snapshot.policy), arrival
 
     async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> Permit | Deny:

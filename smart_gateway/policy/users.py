@@ -56,6 +56,13 @@ def user_bounds(principal: Principal, policy: Policy) -> UserBounds:
     return tuple(tuple(_held(rule, principal, policy) for rule in group) for group in groups) or NO_RULE
 
 
+def needs_related_patient(principal: Principal, policy: Policy) -> bool:
+    """Whether a rule for this user asks for the patient of the stored RelatedPerson."""
+    if principal.user_kind != "RelatedPerson":
+        return False
+    return any(rule.word is UserBound.RELATED_PATIENT for rules in user_bounds(principal, policy) for rule in rules)
+
+
 def listed_patients(path: str, principal: Principal, policy: Policy) -> tuple[str, ...]:
     """The patients that a claim lists, as ids or references; none where it is missing, malformed, or too long to be asked for."""
     value = find_claim(principal.claims, (path,))
