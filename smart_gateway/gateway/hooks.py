@@ -136,8 +136,7 @@ class Amendments:
         """What the hook makes of ``principal``; None where it fails. The log learns the kind of an exception only, for its text may
         hold patient data."""
         try:
-            async with asyncio.timeout(self._timeout):
-                said: object = await hook(principal)
+            said = await self._said(hook, principal)
             return said if isinstance(said, Refusal) else self._amended(principal, said)
         except UnusableAmendment as error:
             _logger.error("the hook's answer cannot be used: %s", error.text)  # noqa: TRY400
@@ -146,6 +145,19 @@ class Amendments:
         except Exception as error:
             _logger.error("the hook failed: %s", type(error).__name__)  # noqa: TRY400
         return None
+
+    async def _said(self, hook: PrincipalHook, principal: Principal) -> object:
+        """What the hook says in time. Raises TimeoutError at the limit, whatever the hook makes of its cancellation: what it says later
+        is heard by nobody."""
+        question = asyncio.ensure_future(hook(principal))
+        question.add_done_callback(_let_go)
+        try:
+            await asyncio.wait({question}, timeout=self._timeout)
+            if not question.done():
+                raise TimeoutError
+            return question.result()
+        finally:
+            question.cancel()
 
     def _amended(self, principal: Principal, said: object) -> Principal:
         if not isinstance(said, Amendment):
@@ -162,6 +174,12 @@ class Amendments:
             encounter=principal.encounter if said.encounter is None else _id(said.encounter),
             fhir_user=principal.fhir_user if said.fhir_user is None else _user(said.fhir_user, self._bases),
         )
+
+
+def _let_go(question: asyncio.Future[Any]) -> None:
+    """Looks at an exception that comes too late: else the event loop logs it, and its text may hold patient data."""
+    if not question.cancelled():
+        question.exception()
 
 
 # What comes from outside is of any type, whatever the annotations of ``Amendment`` say.

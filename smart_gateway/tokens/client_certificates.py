@@ -54,8 +54,15 @@ def _is_named(way: CertificateName, fingerprint: str, subject: str, names: froze
 
 
 def _dns_names(certificate: x509.Certificate) -> frozenset[str]:
+    return frozenset(name.lower() for name in alternative_names(certificate, x509.DNSName))
+
+
+def alternative_names(certificate: x509.Certificate, kind: type[x509.DNSName | x509.UniformResourceIdentifier]) -> tuple[str, ...]:
+    """The subjectAltNames of one kind. Raises ValueError where the extensions cannot be read without doubt."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return frozenset()
-    return frozenset(name.lower() for name in names.get_values_for_type(x509.DNSName))
+        return ()
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType):  # these are no ValueErrors
+        raise ValueError("the certificate has an extension twice, or names of a kind that cannot be read") from None
+    return tuple(names.get_values_for_type(kind))

@@ -18,6 +18,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from smart_gateway.errors import TokenError
 from smart_gateway.tokens.algorithms import ALGORITHMS, SignatureAlgorithm, signature_holds
+from smart_gateway.tokens.client_certificates import alternative_names
 from smart_gateway.tokens.jwt import Jwt, parse_jwt
 
 Anchors = tuple[x509.Certificate, ...]
@@ -117,12 +118,11 @@ def _fits(algorithm: SignatureAlgorithm, key: Any) -> bool:
             return False
 
 
-def _uris(certificate: x509.Certificate) -> list[str]:
+def _uris(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return []
-    return names.get_values_for_type(x509.UniformResourceIdentifier)
+        return alternative_names(certificate, x509.UniformResourceIdentifier)
+    except ValueError:
+        return ()
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -143,7 +144,6 @@ async def test_a_refusal_is_403_in_the_hooks_words_and_the_record_says_of_whom()
         Amendment(encounter="e1"),
         Amendment(fhir_user="Practitioner/1"),
     ],
-    ids=repr,
 )
 async def test_a_hook_that_fails_lets_nobody_in(said: Any, caplog: pytest.LogCaptureFixture) -> None:
     made, hook = front(said)
@@ -161,6 +161,34 @@ async def test_a_hook_that_does_not_answer_lets_nobody_in(caplog: pytest.LogCapt
     hook.gate = asyncio.Event()
     assert (await made.get("/Observation/o1")).status_code == 503
     assert "did not answer" in caplog.text
+
+
+async def test_a_hook_that_answers_its_cancellation_is_too_late(caplog: pytest.LogCaptureFixture) -> None:
+    async def stubborn(_: Principal) -> Amendment:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            return Amendment()  # noqa: B012  # what a hook must not do: it swallows the cancellation
+
+    for _ in range(2):
+        with pytest.raises(DependencyUnavailable):
+            await Amendments(stubborn, timeout=0.01).of(principal("patient/*.rs"), NOW)
+    assert "did not answer" in caplog.text
+
+
+async def test_a_hook_that_ignores_its_cancellation_holds_nobody_up() -> None:
+    let_go = asyncio.Event()
+
+    async def deaf(_: Principal) -> Amendment:
+        while not let_go.is_set():
+            with suppress(asyncio.CancelledError):
+                await let_go.wait()
+        raise RuntimeError("secret")  # heard by nobody, and logged by nobody
+
+    with pytest.raises(DependencyUnavailable):
+        await asyncio.wait_for(Amendments(deaf, timeout=0.01).of(principal("patient/*.rs"), NOW), 5)
+    let_go.set()
+    await asyncio.sleep(0)
 
 
 async def test_a_hook_that_is_cancelled_lets_nobody_in() -> None:
@@ -194,7 +222,6 @@ async def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along() ->
         (Amendment(encounter="e1"), lambda who: who.encounter == "e1"),
         (Amendment(fhir_user="Practitioner/1"), lambda who: who.fhir_user == Reference("Practitioner", "1")),
     ],
-    ids=repr,
 )
 async def test_what_widens_counts_where_the_settings_say_so(said: Amendment, shown: Callable[[Principal], bool]) -> None:
     before = replace(principal("patient/Observation.rs", subject="s", client_id="c"), ceilings=(Ceiling("an issuer", ()),))
@@ -216,7 +243,6 @@ async def test_what_widens_counts_where_the_settings_say_so(said: Amendment, sho
         Amendment(fhir_user="Practitioner/1/_history/2"),
         Amendment(scopes=7),  # type: ignore[arg-type]
     ],
-    ids=repr,
 )
 async def test_what_widens_must_still_be_well_formed(said: Amendment) -> None:
     amendments = Amendments(Scripted(said), may_widen=True)
