@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
 from smart_gateway.boundary.model import NOTHING, Boundary, Region
 from smart_gateway.fhir.interactions import Interaction
-from smart_gateway.policy.delegation import actor_ceilings
+from smart_gateway.policy.ceilings import ceilings, leaves_all, names_all, within
+from smart_gateway.policy.emergencies import emergency_grounds
 from smart_gateway.policy.granting import Grant, Standing, grant, user_grounds
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.groups import group_bound, group_ground
 from smart_gateway.policy.model import ClientRule, Policy
+from smart_gateway.policy.restricting import restrictions
 from smart_gateway.policy.users import listed_patients, user_bounds
 from smart_gateway.policy.wording import describe
-from smart_gateway.principal import BY_CERTIFICATE, Ceiling, PermittedRegion, Principal
+from smart_gateway.principal import BY_CERTIFICATE, PermittedRegion, Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
 
@@ -37,6 +39,7 @@ class Access:
     __slots__ = (
         "_grants",
         "_kept",
+        "_ordinary",
         "_readable",
         "_remembered",
         "_unlimited",
@@ -46,6 +49,7 @@ class Access:
         "permitted",
         "policy",
         "principal",
+        "restrictions",
         "scopes",
         "standing",
     )
@@ -58,9 +62,11 @@ class Access:
         system = self.client is not None and self.client.system_role
         patients = None if policy.patients is None else listed_patients(policy.patients, principal, policy)
         self.standing = Standing(principal, policy, user_bounds(principal, policy), system, patients)
+        self.restrictions = restrictions(principal, policy, self.client)
         self.scopes = self._effective_scopes()
         self.permitted = self._effective_permissions()
-        self.ceilings = tuple(self._ceilings())
+        self.ceilings = tuple(ceilings(principal, policy, self.client))
+        self._ordinary = None if policy.emergency is None else Access(principal, policy.emergency.ordinary)
         self._grants: dict[tuple[str, Permission], tuple[Boundary, tuple[Ground, ...]]] = {}
         self._readable: dict[str, Boundary] = {}
         self._unlimited: dict[Permission, bool] = {}
@@ -69,18 +75,28 @@ class Access:
 
     def boundary(self, type: str, permission: Permission) -> Boundary:
         """What the token may touch of ``type`` by one permission: scopes, client and user intersected. Spec: semantics 9."""
-        return self._judged(type, permission)[0]
+        return self._for(permission)._judged(type, permission)[0]
 
     def boundary_by(self, context: Context, type: str, permission: Permission) -> Boundary:
         """What the token may touch of ``type`` by the scopes of one ``context`` alone. Spec: semantics 8, ``$export``."""
+        if self._for(permission) is not self:
+            return self._for(permission).boundary_by(context, type, permission)
         scopes = [scope for scope in self.scopes if scope.context is context and scope.type in (type, "*")]
         if not scopes or self.principal.anonymous:
             return NOTHING
-        return _union(grant(scope, type, permission, self.standing) for scope in scopes).intersect(self._limit(context, type, permission))
+        given = _union(grant(scope, type, permission, self.standing) for scope in scopes)
+        return given.intersect(self._limit(context, type, permission)).intersect(self.restrictions.bound(type, permission))
 
     def grounds(self, type: str, permission: Permission) -> tuple[Ground, ...]:
         """Every scope and rule that was looked at for this boundary."""
-        return self._judged(type, permission)[1]
+        counting = self._for(permission)
+        return (*emergency_grounds(counting.policy), *counting._judged(type, permission)[1])
+
+    def holds(self, text: str) -> bool:
+        """Whether the plain scope ``text`` counts: the token has it, and nothing that limits the token leaves it out."""
+        if self.client is None or self.client.pin is not None or self.principal.permitted is not None:
+            return False
+        return self.principal.scopes.has(text) and all(text in ceiling.plain for ceiling in self.ceilings)
 
     def readable(self, type: str) -> Boundary:
         """What may appear of ``type`` in an answer that did not ask for it: ``r`` or ``s``. Spec: semantics 4."""
@@ -93,7 +109,7 @@ class Access:
         """Whether the token has EVERYTHING of every type: a user/ or system/ ``*`` without filters that no policy bounds."""
         held = self._unlimited.get(permission)
         if held is None:
-            held = self._unlimited[permission] = self._is_unlimited(permission)
+            held = self._unlimited[permission] = self._for(permission)._is_unlimited(permission)
         return held
 
     @property
@@ -122,8 +138,15 @@ class Access:
 
     def with_scope(self, scope: ResourceScope, type: str, permission: Permission) -> Boundary:
         """What the boundary would be by ``scope`` alone: for hints only, never for a decision."""
+        if self._for(permission) is not self:
+            return self._for(permission).with_scope(scope, type, permission)
         given = grant(scope, type, permission, self.standing).boundary
-        return given.intersect(self._limit(scope.context, type, permission))
+        return given.intersect(self._limit(scope.context, type, permission)).intersect(self.restrictions.bound(type, permission))
+
+    def _for(self, permission: Permission) -> Access:
+        """The access that counts for ``permission``: an emergency lifts limits for some only."""
+        emergency = self.policy.emergency
+        return self if emergency is None or self._ordinary is None or permission in emergency.rule.permissions else self._ordinary
 
     def _effective_scopes(self) -> tuple[ResourceScope, ...]:
         if self.client is None:
@@ -139,8 +162,13 @@ class Access:
     def _judged(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
         held = self._grants.get((type, permission))
         if held is None:
-            held = self._grants[type, permission] = self._judge(type, permission)
+            held = self._grants[type, permission] = self._restricted(type, permission)
         return held
+
+    def _restricted(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
+        boundary, grounds = self._judge(type, permission)
+        restricted = boundary.intersect(self.restrictions.bound(type, permission))
+        return restricted, (*grounds, *self.restrictions.grounds(type, permission))
 
     def _judge(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
         if type not in self.policy.vocabulary.types:
@@ -200,20 +228,8 @@ class Access:
             return NOTHING
         boundary, limiting = group_bound(self.client, type), (standing or self.standing).for_limits()
         for ceiling in self.ceilings:
-            boundary = boundary.intersect(_union(grant(s, type, permission, limiting) for s in _within(ceiling, context)))
+            boundary = boundary.intersect(_union(grant(s, type, permission, limiting) for s in within(ceiling, context)))
         return boundary
-
-    def _ceilings(self) -> Iterator[Ceiling]:
-        """Every list of scopes beyond which nothing is open, and whose it is."""
-        client, name = self.client, self.principal.client_id
-        if client is not None and client.limit is not None:
-            yield Ceiling("this client", client.limit)
-        if client is not None and client.intersect_registered:
-            yield Ceiling("this client's registration", client.registered_scopes or (), by_context=True)
-        if name is not None and name in self.policy.certifications:
-            yield Ceiling("this client's certification", self.policy.certifications[name].scopes, by_context=True)
-        yield from actor_ceilings(self.principal, self.policy)
-        yield from self.principal.ceilings
 
     def _client_grounds(self, limits: Mapping[Context, Boundary], type: str) -> tuple[Ground, ...]:
         name = self.principal.client_id or ""
@@ -231,7 +247,7 @@ class Access:
         return tuple(Ground("scope", s.text, "ignored", s.reason) for s in self.principal.scopes.malformed)
 
     def _is_unlimited(self, permission: Permission) -> bool:
-        if self.principal.anonymous or self.client is None:
+        if self.principal.anonymous or self.client is None or not self.restrictions.leaves_all(permission):
             return False
         return any(self._opens_all(scope, permission) for scope in self.scopes)
 
@@ -240,28 +256,15 @@ class Access:
         return self.standing.patients is None and all(any(rule.is_everything for rule in rules) for rules in self.standing.user)
 
     def _opens_all(self, scope: ResourceScope, permission: Permission) -> bool:
-        if not _names_all(scope, permission):
+        if not names_all(scope, permission):
             return False
         if self.client is None or self.client.groups is not None:
             return False
-        if not all(_leaves_all(_within(ceiling, scope.context), permission) for ceiling in self.ceilings):
+        if not all(leaves_all(within(ceiling, scope.context), permission) for ceiling in self.ceilings):
             return False
         if scope.context is Context.SYSTEM:
             return self.standing.system
         return scope.context is Context.USER and self._user_is_unbounded
-
-
-def _names_all(scope: ResourceScope, permission: Permission) -> bool:
-    return scope.type == "*" and not scope.params and permission in scope.permissions
-
-
-def _within(ceiling: Ceiling, context: Context) -> tuple[ResourceScope, ...]:
-    """The scopes of a ceiling that count for scopes of ``context``."""
-    return tuple(scope for scope in ceiling.scopes if scope.context is context) if ceiling.by_context else ceiling.scopes
-
-
-def _leaves_all(limit: Iterable[ResourceScope], permission: Permission) -> bool:
-    return any(_names_all(scope, permission) and scope.context is not Context.PATIENT for scope in limit)
 
 
 def _client_rule(principal: Principal, policy: Policy) -> ClientRule | None:
