@@ -20,12 +20,14 @@ class Ceiling:
     """Never more than these scopes, whatever the token's own say: of an issuer, an actor, a certified statement, a hook.
 
     ``source`` names the rule in grounds. Several ceilings are intersected; one without scopes leaves nothing. ``by_context``: each scope
-    of the token counts only within those of its own context, as where scopes are compared with what a client registered.
+    of the token counts only within those of its own context, as where scopes are compared with what a client registered. ``plain`` are
+    the plain scopes that it leaves.
     """
 
     source: str
     scopes: tuple[ResourceScope, ...]
     by_context: bool = False
+    plain: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -22,6 +23,7 @@ from smart_gateway.errors import (
 )
 from smart_gateway.fhir.media import FHIR_JSON, FHIR_XML
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, Issue, operation_outcome, to_xml
+from smart_gateway.policy.emergencies import StepUpWanted
 from smart_gateway.policy.plan import Deny
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -33,6 +35,8 @@ _ISSUE_TYPES = {400: "invalid", 403: "forbidden", 404: "not-found"}
 _NO_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _LONGEST_SCOPE = 1024  # characters; nginx takes 4 KiB of headers by default, and DPoP says the scopes once more
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+_NO_LOGIN: Mapping[str, str] = {}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -102,6 +106,8 @@ def _own_headers(reason: Deny | SmartGatewayError, facing: Facing) -> Headers:
             return _challenges(facing, "insufficient_scope")
         case ProofRefused():
             return _proof_challenges(facing, reason)
+        case StepUpWanted():
+            return _challenges(facing, reason.error, description=reason.text, login=_login(reason))
         case PermissionWanted():
             return _permission_challenges(facing, reason)
         case TokenError():
@@ -127,7 +133,15 @@ def _scope(deny: Deny) -> str | None:
     return scope if 0 < len(scope) <= _LONGEST_SCOPE else None
 
 
-def _challenges(facing: Facing, error: str | None, *, scope: str | None = None, description: str | None = None) -> Headers:
+def _login(wanted: StepUpWanted) -> Mapping[str, str]:
+    """Which login is wanted. Spec: RFC 9470 section 3."""
+    attributes = {"acr_values": " ".join(wanted.acr_values)} if wanted.acr_values else {}
+    return attributes if wanted.max_age is None else {**attributes, "max_age": str(wanted.max_age)}
+
+
+def _challenges(
+    facing: Facing, error: str | None, *, scope: str | None = None, description: str | None = None, login: Mapping[str, str] = _NO_LOGIN
+) -> Headers:
     """``WWW-Authenticate`` for Bearer, and for DPoP where it is known.
 
     Spec: RFC 6750 section 3 (no error where no token was sent), RFC 9728 section 5.1, RFC 9449 section 7.1.
@@ -138,6 +152,7 @@ def _challenges(facing: Facing, error: str | None, *, scope: str | None = None, 
         "error_description": description,
         "scope": scope,
         "resource_metadata": facing.public_url + _METADATA_PATH,
+        **login,
     }
     given = [f'{name}="{_quotable(value)}"' for name, value in attributes.items() if value is not None]
     challenges = ["Bearer " + ", ".join(given)]

@@ -35,7 +35,7 @@ def actor_ceilings(principal: Principal, policy: Policy) -> Iterator[Ceiling]:
     for actor in principal.actors[:1]:
         for rule in _rules(actor, policy.actors or {}):
             if rule.limit is not None:
-                yield Ceiling(f"the actor {actor.name}", rule.limit)
+                yield Ceiling(f"the actor {actor.name}", rule.limit, plain=rule.plain)
 
 
 def _rules(actor: Actor, rules: Mapping[str, ActorRule]) -> tuple[ActorRule, ...]:

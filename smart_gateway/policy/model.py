@@ -15,6 +15,8 @@ from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.policy.emergencies import BreakGlass, Emergency
+from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.scopes.scope import ResourceScope
 
 DEFAULT_SHARED_TYPES = frozenset(
@@ -100,13 +102,23 @@ DEFAULT_USERS: Mapping[str, UserRule] = {
 
 
 @dataclass(frozen=True, slots=True)
+class PlainScopes:
+    """The plain scopes in the lists of a client's section."""
+
+    registered: frozenset[str] = frozenset()
+    pin: frozenset[str] = frozenset()
+    limit: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class ClientRule:
     """One client's section. None means: not said. An empty tuple means: none at all (semantics 0.7).
 
     ``intersect_registered``: scopes of the token count only within ``registered_scopes`` of the same context. ``issuers`` are those whose
     tokens may name this client. ``networks`` are those that it may come from; ``max_token_age`` is in seconds since the token's ``iat``;
     ``sender_constraint`` names the possessions (``dpop``, ``mtls``) of which one must have been shown. ``groups`` are the ids of the
-    only Groups that it may touch, and whose members it may export.
+    only Groups that it may touch, and whose members it may export. ``limit_plain`` and ``registered_plain`` are the scopes of these lists
+    that are for no resource.
     """
 
     registered_scopes: tuple[ResourceScope, ...] | None = None
@@ -120,6 +132,7 @@ class ClientRule:
     sender_constraint: frozenset[str] | None = None
     requests_per_minute: int | None = None
     groups: frozenset[str] | None = None
+    plain: PlainScopes = PlainScopes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +140,7 @@ class ActorRule:
     """What one actor may do at most for whoever it acts for; ``limit`` None: as much as they."""
 
     limit: tuple[ResourceScope, ...] | None = None
+    plain: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +151,7 @@ class Certification:
     scopes: tuple[ResourceScope, ...]
     since: float
     until: float
+    plain: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +160,30 @@ class PublicInteraction:
 
     interaction: Interaction
     type: str | None = None
+
+
+class OperationAnswer(StrEnum):
+    """How the answer to an operation of the policy is checked."""
+
+    FILTER = "filter"  # of a Bundle, entries that may not be read go; any other answer that holds such is refused
+    REFUSE = "refuse"  # an answer that holds what may not be read is refused
+    NONE = "none"  # not at all
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedOperation:
+    """An operation that the policy opens: at ``levels`` (system, type, instance), on ``types`` (None: any), by any of ``scopes`` or of the
+    ``plain`` ones. ``parameters`` are all that it takes, and whether what they name must be inside."""
+
+    name: str
+    levels: frozenset[str]
+    methods: frozenset[str]
+    types: frozenset[str] | None = None
+    scopes: tuple[ResourceScope, ...] = ()
+    plain: frozenset[str] = frozenset()
+    parameters: Mapping[str, bool] = field(default_factory=dict)
+    answer: OperationAnswer = OperationAnswer.FILTER
+    path: tuple[str | int, ...] = field(default=("operations",), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +214,9 @@ class Policy:
 
     ``clients`` None: no section, every client's scopes decide alone. ``"*"`` in it: clients not named. ``actors`` is the same for those
     who act for a subject, by their ``sub`` or ``client_id``. ``users`` are rules by the kind of fhirUser, or in a list, which are
-    intersected; ``patients`` is the claim whose patients bound all user/ scopes. ``certifications`` are of clients; with
-    ``certified_only`` no other comes. ``places`` are where rules are written.
+    intersected; ``patients`` is the claim whose patients bound all user/ scopes. ``labels``
+    None: security labels decide nothing. ``certifications`` are of clients; with
+    ``certified_only`` no other comes. ``emergency``: this is the policy of one request in one. ``places`` are where rules are written.
     """
 
     vocabulary: Vocabulary
@@ -187,6 +227,9 @@ class Policy:
     certified_only: bool = False
     users: Mapping[str, UserRule] | tuple[ConditionalRule | AnyOf, ...] = field(default_factory=lambda: DEFAULT_USERS)
     patients: str | None = None
+    labels: tuple[LabelRule, ...] | None = None
+    break_glass: BreakGlass | None = None
+    emergency: Emergency | None = None
     shared_types: frozenset[str] = DEFAULT_SHARED_TYPES
     compartment_additions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     writable_server_types: frozenset[str] = frozenset()
@@ -200,6 +243,7 @@ class Policy:
     capabilities: Capabilities = field(default_factory=Capabilities)
     value_sets: ValueSets = NO_VALUE_SETS
     requests_per_minute: int | None = None
+    operations: tuple[OpenedOperation, ...] = ()
     places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False, repr=False)
     rules: CompartmentRules = field(init=False, compare=False, repr=False)
     matcher: Matcher = field(init=False, compare=False, repr=False)
