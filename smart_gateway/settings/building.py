@@ -123,7 +123,7 @@ def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, cache: SharedCa
 
 
 def build_expansions(settings: Settings) -> Expansions:
-    """The value sets of files, and what to ask the FHIR server for. Raises OSError, ValueSetError."""
+    """The value sets of files, and what to ask the FHIR server for. Raises SettingsError, ValueSetError."""
     chosen = settings.policy.value_sets
     return Expansions(read_files(settings), tuple(chosen.from_upstream), chosen.refresh)
 

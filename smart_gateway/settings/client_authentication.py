@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from smart_gateway.errors import SettingsError
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem
 from smart_gateway.settings.secret import MAX_SECRET_BYTES, Secret
@@ -70,14 +71,12 @@ def check_client(client: ClientAuthenticationSettings, path: KeyPath, file: Call
 def _check_key(client: ClientAuthenticationSettings, path: KeyPath, file: Callable[[str], Path]) -> Iterator[Problem]:
     try:
         _read_key(client, file)
-    except OSError as error:
-        yield Problem(path, f"the file {client.key_file} cannot be read: {error.strerror}")
     except SettingsError as error:
-        yield Problem(path, f"the file {client.key_file} cannot be used: {error.text}")
+        yield Problem(path, error.text)
 
 
 def build_client(client: ClientAuthenticationSettings, file: Callable[[str], Path]) -> ClientAuthentication:
-    """The client as it authenticates. Raises SettingsError, OSError for what ``check_client`` objects to."""
+    """The client as it authenticates. Raises SettingsError for what ``check_client`` objects to."""
     method = ClientMethod(client.method)
     secret = {ClientMethod.BEARER: client.bearer, ClientMethod.PRIVATE_KEY_JWT: None}.get(method, client.client_secret)
     key = _read_key(client, file) if method is ClientMethod.PRIVATE_KEY_JWT else None
@@ -85,11 +84,9 @@ def build_client(client: ClientAuthenticationSettings, file: Callable[[str], Pat
 
 
 def _read_key(client: ClientAuthenticationSettings, file: Callable[[str], Path]) -> AssertionKey:
+    name = str(client.key_file)
+    data = read_named(file(name), name, MAX_SECRET_BYTES)
     try:
-        with file(str(client.key_file)).open("rb") as stream:
-            data = stream.read(MAX_SECRET_BYTES + 1)
-    except ValueError:
-        raise SettingsError("It is no file name.") from None
-    if len(data) > MAX_SECRET_BYTES:
-        raise SettingsError("It is too large.")
-    return read_assertion_key(data, client.key_id)
+        return read_assertion_key(data, client.key_id)
+    except SettingsError as error:
+        raise SettingsError(f"the file {name} cannot be used: {error.text}") from None

@@ -133,7 +133,7 @@ def _issuer(asking: TokenRequestSettings, settings: Settings) -> str:
 
 
 def build_credentials(settings: Settings) -> Credentials:
-    """What the FHIR server gets to know. Raises SettingsError, OSError for what ``check_credentials`` objects to."""
+    """What the FHIR server gets to know. Raises SettingsError for what ``check_credentials`` objects to."""
     headers = settings.upstream.identity_headers
     identity = IdentityHeaders() if headers is None else build_identity(headers, settings)
     return Credentials(_authorization(settings), identity)

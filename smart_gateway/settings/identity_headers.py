@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.gateway.credentials import IdentityHeaders
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.quantities import Duration
@@ -88,8 +89,6 @@ def check_identity(headers: IdentityHeaderSettings, file: Callable[[str], Path],
 def _check_key(headers: IdentityHeaderSettings, key: str, file: Callable[[str], Path], path: KeyPath) -> Iterator[Problem]:
     try:
         _key(headers, file)
-    except OSError as error:
-        yield Problem((*path, key), f"the file {headers.key_file} cannot be read: {error.strerror}")
     except SettingsError as error:
         yield Problem((*path, key), error.text)
 
@@ -107,5 +106,5 @@ def build_identity(headers: IdentityHeaderSettings, settings: Settings) -> Ident
 def _key(headers: IdentityHeaderSettings, file: Callable[[str], Path]) -> AssertionKey | SharedSecret:
     if headers.secret is not None:
         return SharedSecret(headers.secret.reveal().encode())
-    with file(str(headers.key_file)).open("rb") as stream:
-        return read_assertion_key(stream.read(MAX_SECRET_BYTES), headers.key_id)
+    name = str(headers.key_file)
+    return read_assertion_key(read_named(file(name), name, MAX_SECRET_BYTES), headers.key_id)

@@ -16,6 +16,7 @@ from smart_gateway.settings.checks import check
 from smart_gateway.settings.complaints import Complaint, complaints
 from smart_gateway.settings.document import MAX_BYTES, read_document
 from smart_gateway.settings.environment import options, overlay, variables
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import Finding, KeyPath, Place, Severity, has_errors, spell_key
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.problems import Problem
@@ -127,11 +128,9 @@ class _Reading:
         """The tree of one file that must hold a mapping; ``asked`` is where the file is named."""
         self.files.append(path)
         try:
-            with path.open("rb") as stream:
-                data = stream.read(MAX_BYTES + 1)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a file name"
-            self.findings.append(Finding(asked, "", f"the file {path} cannot be read: {reason}"))
+            data = read_named(path, str(path), MAX_BYTES)
+        except SettingsError as error:
+            self.findings.append(Finding(asked, "", error.text))
             return None
         document = read_document(data, str(path))
         self.findings.extend(document.findings)

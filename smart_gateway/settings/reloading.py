@@ -101,6 +101,6 @@ def _print(path: Path) -> _Print:
     """What tells one state of a file from another; None while there is none. Links are followed: ConfigMaps swap them."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can have this name
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

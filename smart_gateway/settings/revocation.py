@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.settings.document import MAX_BYTES, read_document
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.problems import Problem
 from smart_gateway.settings.section import Section, Text
 from smart_gateway.tokens.cache import DenyList
@@ -53,13 +54,7 @@ def build_deny_list(settings: Settings) -> DenyList:
 
 def _read(settings: Settings, name: str) -> DeniedTokens:
     """A file without content is refused: what is half written must not let everybody in again."""
-    try:
-        with settings.file(name).open("rb") as stream:
-            document = read_document(stream.read(MAX_BYTES + 1), name)
-    except OSError as error:
-        raise SettingsError(f"the file {name} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise SettingsError("is no file name") from None
+    document = read_document(read_named(settings.file(name), name, MAX_BYTES), name)
     if document.findings or document.root is None:
         raise SettingsError(f"the file {name} is no YAML that can be read without doubt")
     try:

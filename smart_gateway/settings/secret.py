@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from smart_gateway.errors import SettingsError
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import KeyPath
 
 MAX_SECRET_BYTES = 64 * 1024
@@ -103,14 +105,11 @@ def _variable(name: str, surroundings: Surroundings) -> str:
 
 def _file(path: str, surroundings: Surroundings) -> str:
     try:
-        with (surroundings.directory / path).open("rb") as stream:
-            data = stream.read(MAX_SECRET_BYTES + 1)
-        text = data.decode()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise _refused(f"the file {path} cannot be read: {reason}") from None
-    if len(data) > MAX_SECRET_BYTES:
-        raise _refused(f"the file {path} is larger than {MAX_SECRET_BYTES // 1024} KiB")
+        text = read_named(surroundings.directory / path, path, MAX_SECRET_BYTES).decode()
+    except SettingsError as error:
+        raise _refused(error.text) from None
+    except UnicodeDecodeError:
+        raise _refused(f"the file {path} cannot be read: it is not UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from smart_gateway.errors import SettingsError
 from smart_gateway.gateway.tls import TlsFiles, tls_context
 from smart_gateway.settings.building_senders import build_tls
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.listeners import TlsSettings
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.problems import Problem, warning
+
+_LARGEST = 8 * 1024 * 1024  # bytes; a file with every authority of the web has a quarter of a mebibyte
 
 
 def check_senders(settings: Settings) -> Iterator[Problem]:
@@ -46,9 +50,9 @@ def _unreadable(files: TlsFiles, path: KeyPath) -> Iterator[Problem]:
         file = getattr(files, key)
         try:
             if file is not None:
-                file.open("rb").close()
-        except OSError as error:
-            yield Problem((*path, key), f"the file {file} cannot be read: {error.strerror}")
+                read_named(file, str(file), _LARGEST)
+        except SettingsError as error:
+            yield Problem((*path, key), error.text)
 
 
 def _unfit(files: TlsFiles, path: KeyPath) -> Iterator[Problem]:

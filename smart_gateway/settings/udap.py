@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from smart_gateway.errors import SettingsError
 from smart_gateway.policy.model import Certification
 from smart_gateway.scopes.reading import read_scopes
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.section import Section, Text
@@ -76,8 +78,9 @@ def _anchors(settings: Settings) -> Anchors:
     assert udap is not None  # INVARIANT: asked only where there is one
     found: Anchors = ()
     for name in udap.anchors:
+        data = _read(settings, name)
         try:
-            found = (*found, *read_anchors(_read(settings, name)))
+            found = (*found, *read_anchors(data))
         except StatementRefused as refusal:
             raise StatementRefused(f"the file {name} {refusal}") from None
     return found
@@ -85,8 +88,9 @@ def _anchors(settings: Settings) -> Anchors:
 
 def _statement(settings: Settings, name: str, anchors: Anchors) -> CertifiedStatement:
     certifiers = settings.policy.udap.certifiers if settings.policy.udap is not None else None
+    data = _read(settings, name)
     try:
-        statement = verify_statement(_read(settings, name).decode("ascii", "replace"), anchors)
+        statement = verify_statement(data.decode("ascii", "replace"), anchors)
     except StatementRefused as refusal:
         raise StatementRefused(f"the statement in {name} {refusal}") from None
     if certifiers is not None and statement.certifier not in certifiers:
@@ -96,10 +100,6 @@ def _statement(settings: Settings, name: str, anchors: Anchors) -> CertifiedStat
 
 def _read(settings: Settings, name: str) -> bytes:
     try:
-        with settings.file(name).open("rb") as stream:
-            data = stream.read(_LARGEST + 1)
-    except OSError as error:
-        raise StatementRefused(f"cannot be read: {error.strerror}") from None
-    if len(data) > _LARGEST:
-        raise StatementRefused(f"is larger than {_LARGEST // 1024} KiB")
-    return data
+        return read_named(settings.file(name), name, _LARGEST)
+    except SettingsError as error:
+        raise StatementRefused(error.text) from None

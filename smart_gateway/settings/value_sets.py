@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from smart_gateway.errors import SettingsError
 from smart_gateway.fhir.strict_json import parse_json
 from smart_gateway.fhir.value_sets import Codes, ValueSet, ValueSetError, ValueSets, read_value_set
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.problems import Problem
 from smart_gateway.settings.quantities import Duration
 from smart_gateway.settings.section import Section, Text
@@ -41,11 +43,8 @@ class ValueSetSettings(Section):
 
 
 def read_file(settings: Settings, name: str) -> ValueSet:
-    """One file of ``files``. Raises OSError, and ValueSetError for one that holds no whole value set."""
-    with settings.file(name).open("rb") as stream:
-        data = stream.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise ValueSetError("it is too large")
+    """One file of ``files``. Raises SettingsError, and ValueSetError for one that holds no whole value set."""
+    data = read_named(settings.file(name), name, _MOST_BYTES)
     try:
         resource = parse_json(data)
     except ValueError as error:
@@ -66,8 +65,8 @@ def foreseen(settings: Settings) -> tuple[ValueSets, tuple[Problem, ...]]:
     for index, name in enumerate(chosen.files):
         try:
             known = ValueSets({**known.codes, **_alone(read_file(settings, name), known)})
-        except OSError as error:
-            problems.append(Problem((*path, "files", index), f"the file {name} cannot be read: {error.strerror}"))
+        except SettingsError as error:
+            problems.append(Problem((*path, "files", index), error.text))
         except ValueSetError as error:
             problems.append(Problem((*path, "files", index), f"the file {name} cannot count: {error}"))
     return known, tuple(problems)
