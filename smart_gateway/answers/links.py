@@ -85,7 +85,7 @@ _encode = msgspec.json.Encoder().encode
 class LinkSealer:
     """Makes the links of one answer. ``self_url`` is the client's request in the public base; ``place`` the path that was asked upstream;
     ``entropy(n)`` gives n random bytes; ``now`` is in seconds since the epoch. ``longest``: the request targets that clients may send are
-    shorter, in bytes."""
+    shorter, in bytes. ``emergency``: the links open in an emergency only, which each request calls anew."""
 
     bases: Bases
     principal: Principal
@@ -95,6 +95,7 @@ class LinkSealer:
     now: float
     entropy: Callable[[int], bytes]
     longest: int = Limits().url
+    emergency: bool = False
 
     def links(self, found: tuple[tuple[str, str], ...], rule: CheckSearchset | CheckHistory) -> list[dict[str, str]]:
         """``Bundle.link``: self first, then each paging link of ``found`` (relation, URL) that can be a page of the same answer."""
@@ -135,7 +136,7 @@ class LinkSealer:
 
     def _page(self, payload: _Single | _Several, type: str | None) -> str | None:
         """The link; None where it would be longer than a request may be."""
-        context = page_context(self.principal, type, self.bases.public)
+        context = page_context(self.principal, type, self.bases.public, emergency=self.emergency)
         token = self.sealer.seal(_pack(_encode(payload)), context, self.now, self.entropy(NONCE_BYTES))
         url = page_url(self.bases.public, type, token)
         origin = len(self.bases.public) - len(urlsplit(self.bases.public).path)
@@ -153,7 +154,8 @@ def link_sealer(
 ) -> LinkSealer:
     """The links of the answer to ``request``, which came from the path ``place`` of the upstream."""
     bases = access.policy.bases
-    return LinkSealer(bases, access.principal, sealer, self_url(request, bases.public), place, now, entropy, longest)
+    own, emergency = self_url(request, bases.public), access.policy.emergency is not None
+    return LinkSealer(bases, access.principal, sealer, own, place, now, entropy, longest, emergency)
 
 
 def page_url(public: str, type: str | None, token: str) -> str:
@@ -163,7 +165,7 @@ def page_url(public: str, type: str | None, token: str) -> str:
 
 def open_page(token: str, type: str | None, access: Access, sealer: Sealer, now: float) -> Page | UnionPage:
     """The page that ``token`` names, for the same principal and type as it was sealed for. Raises PageRefused, PageExpired."""
-    sealed = sealer.open(token, page_context(access.principal, type, access.policy.bases.public), now)
+    sealed = sealer.open(token, _context(access, type), now)
     try:
         held = _payload.decode(_unpack(sealed))
     except (msgspec.DecodeError, zlib.error):
@@ -219,13 +221,18 @@ def self_url(request: FhirRequest, public: str) -> str:
     return f"{path}?{query}" if query else path
 
 
-def page_context(principal: Principal, type: str | None, public: str) -> bytes:
-    """Whom and what a paging link is bound to: issuer, subject, client, user, patient, tenant, scopes, the base and the type searched."""
+def _context(access: Access, type: str | None) -> bytes:
+    return page_context(access.principal, type, access.policy.bases.public, emergency=access.policy.emergency is not None)
+
+
+def page_context(principal: Principal, type: str | None, public: str, *, emergency: bool = False) -> bytes:
+    """Whom and what a paging link is bound to: issuer, subject, client, user, patient, tenant, scopes, the base and the type searched, and
+    whether it is of an emergency."""
     scopes = sorted([*(scope.text for scope in principal.scopes.resources), *(scope.text for scope in principal.scopes.plain)])
     user = str(principal.fhir_user) if principal.fhir_user is not None else None
     scopes += [f"{region.patient} {region.scope.text}" for region in principal.permitted or ()]
     bound = (principal.issuer, principal.subject, principal.client_id, user, principal.patient, principal.tenant, scopes, public, type)
-    return hashlib.sha256(b"page" + _encode(bound)).digest()
+    return hashlib.sha256((b"emergency" if emergency else b"page") + _encode(bound)).digest()
 
 
 def relative_target(url: str, bases: Bases, type: str | None, place: tuple[str, ...]) -> str | None:

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     for line in _lines(arguments.logs):
         record = _record(line)
         lines, broken = lines + 1, broken + (record is None)
-        if record is not None:
+        if record is not None and record.get("stage") != "begun":  # what has begun is told again at its end
             observed.add(record)
     if broken:
         print(f"{broken} of {lines} lines are no records of decisions", file=sys.stderr)

@@ -22,10 +22,17 @@ def preflight(scope: Scope, snapshot: Snapshot) -> Answer | None:
         return None
     allowed = (
         (b"access-control-allow-methods", _METHODS),
-        (b"access-control-allow-headers", _REQUEST_HEADERS),
+        (b"access-control-allow-headers", _request_headers(snapshot)),
         (b"access-control-max-age", _MAX_AGE),
     )
     return Answer(204, allowed, b"")
+
+
+def _request_headers(snapshot: Snapshot) -> bytes:
+    """Those of every request, and those that call an emergency where one can be called."""
+    rule = snapshot.policy.break_glass
+    called = [] if rule is None else [rule.reason_header.encode(), rule.purpose_header.encode()]
+    return b", ".join([_REQUEST_HEADERS, *called])
 
 
 def cors_headers(scope: Scope, snapshot: Snapshot) -> tuple[tuple[bytes, bytes], ...]:

@@ -11,12 +11,14 @@ from smart_gateway.errors import SmartGatewayError, TokenMissing
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.gateway.accesses import Accesses
 from smart_gateway.gateway.cors import preflight
+from smart_gateway.gateway.emergencies import called_emergency, in_emergency
 from smart_gateway.gateway.exchange import Exchange
 from smart_gateway.gateway.headers import to_upstream
 from smart_gateway.gateway.identifying import identify
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.preparing import Preparation
 from smart_gateway.gateway.rates import Rates
+from smart_gateway.gateway.recording import require_record
 from smart_gateway.gateway.rehearsal import pass_unjudged
 from smart_gateway.gateway.relations import Relations
 from smart_gateway.gateway.responder import Responder
@@ -55,8 +57,9 @@ class Enforcement:
             await self._rehearse(exchange, request)
             return
         access, arrival = await self._identify(exchange, request)
-        decision = await self._decide(exchange, request, access, arrival)
+        decision, access = await self._decide(exchange, request, access, arrival)
         if isinstance(decision, Permit):
+            await require_record(exchange, request)
             await self._carry_out(exchange, decision.plan, access)
         else:
             await self._refuse(exchange, decision, access, arrival)
@@ -78,7 +81,8 @@ class Enforcement:
         Bodies, stored resources and answers are not looked at: the record says what ``explain`` would.
         """
         try:
-            exchange.findings.decision = await self._decide(exchange, request, *await self._identify(exchange, request))
+            decided = await self._decide(exchange, request, *await self._identify(exchange, request))
+            exchange.findings.decision = decided[0]
         except SmartGatewayError as error:
             if exchange.received and exchange.read is None:
                 raise  # half of the body is gone: what is left must not go on as the whole
@@ -94,22 +98,33 @@ class Enforcement:
             principal = await self._relations.of(principal, exchange.snapshot.policy, self._inner(exchange), arrival.now)
         return self._accesses.of(principal, exchange.snapshot.policy), arrival
 
-    async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> Permit | Deny:
-        """The decision; a body that says what is asked is read on the way, but for nobody who may not ask at all."""
+    async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> tuple[Permit | Deny, Access]:
+        """The decision, and the access that it was made by, which an emergency changes. A body that says what is asked is read on the way,
+        but for nobody who may not ask at all."""
         if request.interaction not in DISCOVERY:
             self._rates.count(access, arrival)
-        denied = refuse_arrival(access, arrival) or authorize_types(request, access)
+        found = refuse_arrival(access, arrival) or self._called(exchange, request, access, arrival)
+        if isinstance(found, Deny):
+            return found, access
+        denied = authorize_types(request, found)
         if denied is not None:
-            return denied
+            return denied, found
         if not is_complete(request):
             snapshot = exchange.snapshot
             limits = body_limits(request, snapshot.limits)
             body = exchange.read = await IncomingBody(exchange.scope, exchange.receive, limits, exchange.departure.watch).read()
             request = exchange.findings.request = complete(request, body, snapshot.parser, snapshot.limits)
             self._rates.count_entries(access, arrival, len(request.batch.entries) if request.batch is not None else 1)
-        decision = authorize(request, access)
+        decision = authorize(request, found)
         exchange.findings.decision = decision
-        return decision
+        return decision, found
+
+    def _called(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> Access | Deny:
+        """The access that counts for this one request: another one in an emergency, which is not kept."""
+        if request.interaction in DISCOVERY:
+            return access
+        called = exchange.findings.emergency = called_emergency(exchange.scope["headers"], access.policy.break_glass)
+        return in_emergency(called, request, access, arrival.now)
 
     async def _carry_out(self, exchange: Exchange, plan: Plan, access: Access) -> None:
         request = exchange.findings.request

@@ -13,6 +13,7 @@ from smart_gateway.errors import SmartGatewayError
 from smart_gateway.gateway.cors import cors_headers
 from smart_gateway.gateway.credentials import Asking
 from smart_gateway.gateway.departure import Departure
+from smart_gateway.gateway.emergencies import CalledEmergency
 from smart_gateway.gateway.headers import RequestId, name_request
 from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.snapshot import Snapshot
@@ -35,7 +36,7 @@ _CLOSE = (b"connection", b"close")
 @dataclass(slots=True)
 class Findings:
     """What is known of the request so far: the material of its one log record. ``status`` is what the client got, 0 while nothing;
-    ``entries`` the statuses of a batch's entries, in order."""
+    ``entries`` the statuses of a batch's entries, in order; ``emergency`` one that it called; ``kept``: it is on record that it began."""
 
     request: FhirRequest | None = None
     principal: Principal | None = None
@@ -45,6 +46,8 @@ class Findings:
     upstream_status: int | None = None
     removed: int = 0
     entries: tuple[int, ...] = ()
+    emergency: CalledEmergency | None = None
+    kept: bool = False
 
 
 class Exchange:

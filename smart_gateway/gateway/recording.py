@@ -5,55 +5,95 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from smart_gateway.errors import HookRefused, RequestError, SmartGatewayError, TokenError
+from msgspec.structs import replace
+
+from smart_gateway.errors import DependencyUnavailable, HookRefused, RequestError, SmartGatewayError, TokenError
+from smart_gateway.gateway.emergencies import CalledEmergency
 from smart_gateway.gateway.exchange import Exchange, Findings
-from smart_gateway.observe.events import DecisionEvent, EntryCount
+from smart_gateway.observe.events import BreakGlassUse, DecisionEvent, EntryCount
 from smart_gateway.policy.plan import CheckBatch, Deny, EntryDecision, Permit, Plan
+from smart_gateway.policy.requirements import DISCOVERY
 from smart_gateway.principal import Principal
 from smart_gateway.request.model import BatchEntry, FhirRequest
 
 CLIENT_GONE = 499  # the status in the log of a request whose client left before an answer (nginx's number)
-_GRANTING = "grants"
+_GRANTING = frozenset({"grants", "lifts"})
+_MOST_SECONDS = 2.0**40  # of a time that can be written as a date
+Outcome = Literal["permit", "deny", "error"]
 _OUTSIDE = frozenset({"not-found", "outside-boundary", "foreign-patient"})
 _NOBODY = Principal("", anonymous=True)
 
 
 def record(exchange: Exchange, started: float) -> None:
     """Writes the record of ``exchange``, which began at ``started`` (seconds since the epoch)."""
+    findings = exchange.findings
+    exchange.snapshot.log.record(_event(exchange, started, _outcome(findings), findings.status or CLIENT_GONE, _code(findings)))
+
+
+async def require_record(exchange: Exchange, request: FhirRequest) -> None:
+    """Has it recorded what is about to be done, where that is required: always in an emergency. Raises DependencyUnavailable where it
+    cannot be: then it is not done. Spec: semantics 9 and 12."""
+    snapshot, findings = exchange.snapshot, exchange.findings
+    if request.interaction in DISCOVERY or not (snapshot.audit_required or findings.emergency is not None):
+        return
+    findings.kept = await snapshot.log.keep(replace(_event(exchange, snapshot.clock(), "permit", 0, None), stage="begun"))
+    if not findings.kept:
+        raise DependencyUnavailable("What would be done cannot be recorded, so it is not done.")
+
+
+def _event(exchange: Exchange, started: float, outcome: Outcome, status: int, code: str | None) -> DecisionEvent:
     snapshot, findings = exchange.snapshot, exchange.findings
     request, who = findings.request, findings.principal or _NOBODY
     now = snapshot.clock()
-    snapshot.log.record(
-        DecisionEvent(
-            time=started,
-            request_id=exchange.id.own,
-            method=exchange.scope["method"],
-            outcome=_outcome(findings),
-            status=findings.status or CLIENT_GONE,
-            duration=(now - started) * 1000.0,
-            code=_code(findings),
-            rules=_rules(findings),
-            upstream_status=findings.upstream_status,
-            removed=findings.removed,
-            entries=_entries(findings),
-            dry_run=snapshot.dry_run,
-            interaction=request.interaction if request is not None else None,
-            type=request.type if request is not None else None,
-            id=request.id if request is not None else None,
-            types=_types(request),
-            issuer=who.issuer or None,
-            subject=who.subject,
-            client_id=who.client_id,
-            fhir_user=str(who.fhir_user) if who.fhir_user is not None else None,
-            patient=who.record,
-            tenant=who.tenant,
-            actor=who.actors[0].name if who.actors else None,
-            prior_actors=tuple([actor.name or "unknown" for actor in who.actors[1:]]),
-        )
+    return DecisionEvent(
+        time=started,
+        request_id=exchange.id.own,
+        method=exchange.scope["method"],
+        outcome=outcome,
+        status=status,
+        duration=(now - started) * 1000.0,
+        code=code,
+        rules=_rules(findings),
+        upstream_status=findings.upstream_status,
+        removed=findings.removed,
+        entries=_entries(findings),
+        dry_run=snapshot.dry_run,
+        interaction=request.interaction if request is not None else None,
+        type=request.type if request is not None else None,
+        id=request.id if request is not None else None,
+        types=_types(request),
+        issuer=who.issuer or None,
+        subject=who.subject,
+        client_id=who.client_id,
+        fhir_user=str(who.fhir_user) if who.fhir_user is not None else None,
+        patient=who.record,
+        tenant=who.tenant,
+        actor=who.actors[0].name if who.actors else None,
+        prior_actors=tuple([actor.name or "unknown" for actor in who.actors[1:]]),
+        address=exchange.presented.address if exchange.presented is not None else None,
+        break_glass=_break_glass(findings.emergency, who),
+        kept=findings.kept,
     )
 
 
-def _outcome(findings: Findings) -> Literal["permit", "deny", "error"]:
+def _break_glass(called: CalledEmergency | None, who: Principal) -> BreakGlassUse | None:
+    """Spec: semantics 9, "always a heavier audit record"."""
+    if called is None:
+        return None
+    auth_time, acr = who.claims.get("auth_time"), who.claims.get("acr")
+    return BreakGlassUse(
+        granted=called.granted,
+        scope=called.rule.scope,
+        purpose=called.call.purpose,
+        reason=called.call.reason,
+        lifts=tuple(sorted(called.rule.lifts)),
+        token_id=who.token_id,
+        auth_time=auth_time if isinstance(auth_time, int | float) and 0 <= auth_time < _MOST_SECONDS else None,
+        acr=acr if isinstance(acr, str) else None,
+    )
+
+
+def _outcome(findings: Findings) -> Outcome:
     """A refusal by judgement is a deny, be it for the request's form, its token or its permissions; else something failed."""
     match findings.error or findings.decision:
         case RequestError() | TokenError() | HookRefused() | Deny():
@@ -83,11 +123,11 @@ def _rules(findings: Findings) -> tuple[str, ...]:
     for a refusal by permission."""
     match findings.decision:
         case Permit(grounds=grounds):
-            return tuple([ground.rule for ground in grounds if ground.result == _GRANTING])
+            return tuple([ground.rule for ground in grounds if ground.result in _GRANTING])
         case Deny(grounds=grounds, causes=causes) if causes[0].code in _OUTSIDE:
-            return tuple([ground.rule for ground in grounds if ground.result == _GRANTING])
+            return tuple([ground.rule for ground in grounds if ground.result in _GRANTING])
         case Deny(grounds=grounds):
-            return tuple([ground.rule for ground in grounds if ground.result != _GRANTING])
+            return tuple([ground.rule for ground in grounds if ground.result not in _GRANTING])
         case None:
             return ()
 

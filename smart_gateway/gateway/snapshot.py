@@ -62,6 +62,10 @@ class EventLog(Protocol):
         """Writes ``event``; False where it could not be written."""
         ...
 
+    async def keep(self, event: DecisionEvent) -> bool:
+        """Waits until ``event`` is everywhere where it has to be; False where it is not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
@@ -72,7 +76,7 @@ class Snapshot:
     ``credentials`` are what the upstream gets to know of who asks. ``trusted_proxies`` are the networks whose X-Forwarded-For and
     ``certificate_header`` are believed. ``clock`` gives seconds since the epoch, ``entropy`` that many random bytes. ``public_path`` is
     the path of the public base, without a trailing slash: the only one served; ``public_host`` its host, with the port where it says
-    one. ``compression``: answers are compressed for clients that accept it.
+    one. ``audit_required``: nothing is done that is not recorded. ``compression``: answers are compressed for clients that accept it.
     """
 
     policy: Policy
@@ -99,6 +103,7 @@ class Snapshot:
     credentials: Credentials = field(default_factory=Credentials, repr=False)
     answer_size: int = 64 * 1024 * 1024
     answer_time: float = 60.0
+    audit_required: bool = False
     dry_run: bool = False
     compression: bool = False
     clock: Callable[[], float] = time.time

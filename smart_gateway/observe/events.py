@@ -19,6 +19,20 @@ class EntryCount(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     count: int
 
 
+class BreakGlassUse(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An emergency that a request called, ``granted`` or not: by which scope, what for and why in the user's own words, what was lifted;
+    and more of the token than other records hold: its id, when the user logged in (seconds since the epoch), and in which class."""
+
+    granted: bool
+    scope: str
+    purpose: str | None
+    reason: str | None
+    lifts: tuple[str, ...]
+    token_id: str | None = None
+    auth_time: float | None = None
+    acr: str | None = None
+
+
 class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the decision log says of one request; the names are the keys of its JSON line.
 
@@ -30,7 +44,10 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     token, so they are None or empty for a 401. ``status`` is what the client got, ``upstream_status`` what the upstream
     answered, if it was asked; ``code`` the stable machine code of a refusal or error; ``rules`` the deciding scopes and policy rules;
     ``removed`` the number of entries taken out of the answer; ``entries`` what became of those of a batch. With ``dry_run`` the outcome
-    is what would have been enforced.
+    is what would have been enforced. ``address`` is the client's IP address, ``break_glass`` the emergency that it called.
+
+    ``stage`` is ``ended``, or ``begun`` for what is written before a request is carried out where its record is required: then ``status``
+    is 0, and the record of its end, with the same ``request_id``, says ``kept``.
     """
 
     time: float
@@ -57,3 +74,7 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     removed: int = 0
     entries: tuple[EntryCount, ...] = ()
     dry_run: bool = False
+    address: str | None = None
+    break_glass: BreakGlassUse | None = None
+    stage: Literal["begun", "ended"] = "ended"
+    kept: bool = False

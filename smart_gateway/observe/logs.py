@@ -6,8 +6,8 @@ import json
 from io import FileIO
 from typing import Protocol
 
+from msgspec import to_builtins
 from msgspec.json import Encoder
-from msgspec.structs import asdict
 
 from smart_gateway.observe.events import DecisionEvent
 
@@ -43,10 +43,14 @@ class DecisionLog:
         except Exception:  # a full disk or a closed pipe must not decide about requests
             self.lost += 1
             return False
-        if written is not None and written < len(line):
+        if written is None or written < len(line):  # None: a pipe that nobody reads is full
             self.lost += 1
             return False
         return True
+
+    async def keep(self, event: DecisionEvent) -> bool:
+        """As ``record``: a line that is written is kept."""
+        return self.record(event)
 
     def _line(self, event: DecisionEvent) -> bytes:
         try:
@@ -54,5 +58,5 @@ class DecisionLog:
         except UnicodeEncodeError:  # a lone surrogate: only the slow writer can spell it
             line = b""
         if not line or not line.isascii():
-            line = json.dumps(asdict(event), ensure_ascii=True, separators=(",", ":")).encode()
+            line = json.dumps(to_builtins(event), ensure_ascii=True, separators=(",", ":")).encode()
         return line.replace(b"\x7f", b"\\u007f") + b"\n"

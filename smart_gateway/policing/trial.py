@@ -110,6 +110,10 @@ class _Log:
         self.events.append(event)
         return True
 
+    async def keep(self, event: DecisionEvent) -> bool:  # noqa: ARG002
+        """Before the request is carried out: the case's record is that of its end."""
+        return True
+
 
 class _Tokens:
     """Every token is the case's."""

@@ -161,14 +161,20 @@ class FakeDiscovery:
 
 
 class MemoryLog:
-    """Keeps the events."""
+    """Keeps the events; those of beginnings apart. ``full``: it takes none of them any more."""
 
     def __init__(self) -> None:
         self.events: list[DecisionEvent] = []
+        self.begun: list[DecisionEvent] = []
+        self.full = False
 
     def record(self, event: DecisionEvent) -> bool:
         self.events.append(event)
-        return True
+        return not self.full
+
+    async def keep(self, event: DecisionEvent) -> bool:
+        self.begun.append(event)
+        return not self.full
 
 
 ISSUER_DOCUMENT = {
