@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +13,8 @@ from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.strict_json import JsonError, parse_json
 from smart_gateway.policy.exporting import EXPORTED_ON, KICKOFF
-from smart_gateway.policy.model import Capabilities
+from smart_gateway.policy.model import Capabilities, OpenedOperation
+from smart_gateway.policy.opened_operations import opened_names
 from smart_gateway.policy.operation_table import opened_on
 from smart_gateway.policy.requirements import SERVED_ON_TYPES, SERVED_OVER_ALL
 
@@ -40,9 +41,12 @@ _SMART_SERVICE = {
 _encode = msgspec.json.Encoder().encode
 
 
-def capability_statement(raw: bytes, bases: Bases, description: Mapping[str, Any] | None, *, cors: bool = False) -> bytes:
+def capability_statement(
+    raw: bytes, bases: Bases, description: Mapping[str, Any] | None, *, cors: bool = False, opened: Collection[OpenedOperation] = ()
+) -> bytes:
     """The upstream's CapabilityStatement as this gateway serves it: its URLs public, ``rest.security`` SMART's, and nothing in it that
-    is refused anyway. ``description`` is that of the authorization server; ``cors``: browser apps may call. Raises UpstreamError.
+    is refused anyway. ``description`` is that of the authorization server; ``cors``: browser apps may call; ``opened`` are
+    operations of the policy. Raises UpstreamError.
 
     Spec: semantics 11; FHIR R4 capabilitystatement.html.
     """
@@ -51,7 +55,7 @@ def capability_statement(raw: bytes, bases: Bases, description: Mapping[str, Any
     made["implementation"] = {**_object(statement.get("implementation")), "url": bases.public}
     made["implementation"].setdefault("description", "FHIR server behind smart-gateway")
     security = _security(description, cors=cors)
-    made["rest"] = [_rest(rest, security) for rest in _objects(statement.get("rest")) if rest.get("mode") == "server"][:1]
+    made["rest"] = [_rest(rest, security, opened) for rest in _objects(statement.get("rest")) if rest.get("mode") == "server"][:1]
     return _encode(made)
 
 
@@ -91,7 +95,7 @@ def _document(raw: bytes, bases: Bases) -> Mapping[str, Any]:
     return statement
 
 
-def _rest(rest: Mapping[str, Any], security: Mapping[str, Any]) -> dict[str, Any]:
+def _rest(rest: Mapping[str, Any], security: Mapping[str, Any], opened: Collection[OpenedOperation]) -> dict[str, Any]:
     """One ``rest`` with what is served; the upstream may do more, and saying so would send clients into refusals.
 
     Types are searched together on every upstream: one by one.
@@ -101,17 +105,17 @@ def _rest(rest: Mapping[str, Any], security: Mapping[str, Any]) -> dict[str, Any
     made["security"] = security
     others = [found for found in _served(rest, SERVED_OVER_ALL) if found.get("code") != "search-system"]
     made["interaction"] = [{"code": "search-system"}, *others]
-    made["resource"] = [_resource(resource) for resource in _objects(rest.get("resource"))]
-    return made | _operations(rest, None)
+    made["resource"] = [_resource(resource, opened) for resource in _objects(rest.get("resource"))]
+    return made | _operations(rest, None, opened)
 
 
-def _resource(resource: Mapping[str, Any]) -> dict[str, Any]:
+def _resource(resource: Mapping[str, Any], opened: Collection[OpenedOperation]) -> dict[str, Any]:
     made = {name: resource[name] for name in _RESOURCE_MEMBERS if name in resource}
     made["interaction"] = _served(resource, SERVED_ON_TYPES)
     # Criteria are asked here, and what they find is written by id; the upstream itself must look for what a create names.
     conditional = {"conditionalCreate": resource.get("conditionalCreate") is True, "conditionalUpdate": True}
     type = resource.get("type")
-    operations = _operations(resource, type) if isinstance(type, str) else {}
+    operations = _operations(resource, type, opened) if isinstance(type, str) else {}
     return made | conditional | {"conditionalDelete": "single"} | operations
 
 
@@ -119,9 +123,9 @@ def _served(holder: Mapping[str, Any], codes: frozenset[str]) -> list[Mapping[st
     return [found for found in _objects(holder.get("interaction")) if found.get("code") in codes]
 
 
-def _operations(holder: Mapping[str, Any], type: str | None) -> dict[str, Any]:
+def _operations(holder: Mapping[str, Any], type: str | None, policys: Collection[OpenedOperation]) -> dict[str, Any]:
     """Those that the upstream has and the gateway opens. Their names may come with the ``$`` or without."""
-    opened = opened_on(type) | ({KICKOFF} if type in EXPORTED_ON else frozenset())
+    opened = opened_on(type) | set(opened_names(policys, type)) | ({KICKOFF} if type in EXPORTED_ON else frozenset())
     found = [
         {name: operation[name] for name in _OPERATION_MEMBERS if name in operation}
         for operation in _objects(holder.get("operation"))

@@ -57,8 +57,8 @@ def confine_terms(raw: bytes, rule: CheckTerms, access: Access) -> Confined:
         members = members_of(body)
         type = text_of(members, "resourceType")
         if type == "Parameters":
-            return Confined(_encode({"resourceType": type, **_parameters(members, access)}))
-        _require_readable(_one_of(rule.types, type), members, access, computed="id" not in members)
+            return Confined(_encode({"resourceType": type, **judged_parameters(members, access)}))
+        require_readable(_one_of(rule.types, type), members, access, computed="id" not in members)
     except ValueError:
         raise UpstreamError("The upstream's answer is not one to this operation, or holds what this token may not read.") from None
     return Confined(body)
@@ -70,7 +70,7 @@ def _one_of(types: frozenset[str], type: str | None) -> str:
     return type
 
 
-def _parameters(members: Members, access: Access) -> dict[str, Any]:
+def judged_parameters(members: Members, access: Access) -> dict[str, Any]:
     """The member ``parameter``: items that hold no outcome as the bytes that came. Raises ValueError."""
     if "parameter" not in members:
         return {}
@@ -87,7 +87,7 @@ def _part(item: Any, access: Access) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in item.items():
         if name == "resource":
-            made[name] = _resource(value, access)
+            made[name] = judged_resource(value, access)
         elif name == "part" and isinstance(value, list):
             made[name] = [_part(part, access) for part in value]
         elif holds_resource(value):
@@ -97,7 +97,7 @@ def _part(item: Any, access: Access) -> dict[str, Any]:
     return made
 
 
-def _resource(value: Any, access: Access) -> Any:
+def judged_resource(value: Any, access: Access) -> Any:
     """A resource inside of another one; an OperationOutcome is made anew. Raises ValueError."""
     if isinstance(value, dict) and value.get("resourceType") == "OperationOutcome":
         outcome = judged_outcome(members_of(_encode(value)), _REMARKED)
@@ -112,10 +112,10 @@ def _require_inner(value: Any, access: Access) -> None:
     type = value.get("resourceType") if isinstance(value, dict) else None
     if not isinstance(type, str) or type not in access.policy.vocabulary.types:
         raise ValueError("no resource")
-    _require_readable(type, members_of(_encode(value)), access, computed=False)
+    require_readable(type, members_of(_encode(value)), access, computed=False)
 
 
-def _require_readable(type: str, members: Members, access: Access, *, computed: bool) -> None:
+def require_readable(type: str, members: Members, access: Access, *, computed: bool) -> None:
     """Raises ValueError unless the resource and all that it carries may be read. ``computed``: made for this answer, stored nowhere."""
     boundary = _WHOLE if computed else access.readable(type)
     if Judge(access).verdict(boundary, type, members) is not INSIDE:

@@ -18,7 +18,7 @@ from smart_gateway.gateway import conditions, discovery
 from smart_gateway.gateway.bundling import as_entry, bundle_of, wish_of
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
 from smart_gateway.gateway.failures import refusal_of
-from smart_gateway.gateway.judgement import Judgement
+from smart_gateway.gateway.judgement import Judged, Judgement
 from smart_gateway.gateway.paging import judge_onward
 from smart_gateway.gateway.preparing import Outgoing, Preparation, Prepared
 from smart_gateway.gateway.subrequest import Inner, Received
@@ -26,7 +26,7 @@ from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.batch import conclude
 from smart_gateway.policy.linking import Links
-from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms
+from smart_gateway.policy.operation_checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerToWrite,
     BodyCheck,
@@ -194,7 +194,16 @@ class Batching:
         match rule:
             case Stream():
                 return self._streamed(request, received)
-            case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite() | CheckMeta() | CheckOutcome() | CheckTerms():
+            case (
+                CheckResource()
+                | CheckSearchset()
+                | CheckHistory()
+                | AnswerToWrite()
+                | CheckMeta()
+                | CheckOutcome()
+                | CheckTerms()
+                | CheckOpened()
+            ):
                 judgement = self._judgement(request)
                 answer = await judge_onward(rule, as_entry(outgoing.request), received, judgement)
                 self._removed += judgement.removed

@@ -25,7 +25,8 @@ async def capabilities(request: FhirRequest, snapshot: Snapshot, inner: Inner) -
         raise UpstreamError("The FHIR server did not give its CapabilityStatement.")
     raw = received.require_json(snapshot.policy.vocabulary.release.version)
     description, cors = await _known_description(snapshot), bool(snapshot.cors_origins)
-    return Answer(200, (JSON_TYPE,), capability_statement(raw, snapshot.policy.bases, description, cors=cors))
+    policy = snapshot.policy
+    return Answer(200, (JSON_TYPE,), capability_statement(raw, policy.bases, description, cors=cors, opened=policy.operations))
 
 
 async def smart(snapshot: Snapshot) -> Answer:

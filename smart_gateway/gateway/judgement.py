@@ -10,6 +10,7 @@ from smart_gateway.answers.confine import Absent, Confined, confine_resource, co
 from smart_gateway.answers.content import content_of
 from smart_gateway.answers.histories import confine_history
 from smart_gateway.answers.links import LinkSealer, link_sealer
+from smart_gateway.answers.opened_operations import OUTSIDE_ANSWER, confine_opened, is_searchset
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.gateway import conditions
 from smart_gateway.gateway.dependencies import settle
@@ -21,7 +22,7 @@ from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.gateway.written import answer_to_write
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms, OperationCheck
+from smart_gateway.policy.operation_checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms, OperationCheck
 from smart_gateway.policy.plan import AnswerToWrite, CheckHistory, CheckResource, CheckSearchset, Deny, UpstreamRequest
 from smart_gateway.request.model import FhirRequest
 
@@ -59,6 +60,8 @@ class Judgement:
                 return await self._history(rule, asked, received)
             case AnswerToWrite():
                 return await answer_to_write(rule, received, self.request, self.access, self.inner)
+            case CheckOpened():
+                return await self._opened(rule, asked, received)
             case CheckMeta() | CheckOutcome() | CheckTerms():
                 return await answer_to_operation(rule, received, self.access, self.inner)
             case _:
@@ -82,6 +85,21 @@ class Judgement:
         judged = await settle(lambda known: confine_searchset(raw, rule, self.access, known, links), self.access, self.inner)
         self.removed += judged.removed
         self.onward = judged.onward
+        return Answer(200, (JSON_TYPE,), judged.body)
+
+    async def _opened(self, rule: CheckOpened, asked: UpstreamRequest, received: Received) -> Answer | Deny:
+        """The answer to an operation that the policy opens: a searchset as a record, of which each resource is judged by itself."""
+        if received.status == 204 or not received.body:
+            return Answer(204, (), b"")
+        raw = self._json(received)
+        if is_searchset(raw):
+            before = self.removed
+            answer = await self._searchset(CheckSearchset(None, None, exact=False), asked, received)
+            return OUTSIDE_ANSWER if rule.refuse and self.removed > before else answer
+        judged = confine_opened(raw, rule, self.access)
+        if judged is None:
+            return OUTSIDE_ANSWER
+        self.removed += judged.removed
         return Answer(200, (JSON_TYPE,), judged.body)
 
     async def _history(self, rule: CheckHistory, asked: UpstreamRequest, received: Received) -> Answer | Deny:

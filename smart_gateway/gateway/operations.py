@@ -13,7 +13,7 @@ from smart_gateway.gateway.exchange import JSON_TYPE
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms, OperationCheck
+from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import CheckResource, Deny, StoredCheck, UpstreamRequest
 
 
@@ -30,7 +30,9 @@ async def check_instance(check: StoredCheck, access: Access, inner: Inner) -> De
     return absent(access.policy) if isinstance(judged, Absent) else None
 
 
-async def answer_to_operation(rule: OperationCheck, received: Received, access: Access, inner: Inner) -> Answer | Deny:
+async def answer_to_operation(
+    rule: CheckMeta | CheckOutcome | CheckTerms, received: Received, access: Access, inner: Inner
+) -> Answer | Deny:
     """The answer that is left of ``received``. Raises UpstreamError."""
     raw = received.require_json(access.policy.vocabulary.release.version)
     judged: Confined | Absent

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from smart_gateway.answers.links import open_page
+from smart_gateway.answers.sealing import Sealer
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON, JSON_PATCH
 from smart_gateway.gateway.criteria import resolve
@@ -79,6 +80,15 @@ class Prepared:
     outgoing: Outgoing | None
 
 
+def opened(request: FhirRequest, plan: Plan, access: Access, sealer: Sealer, now: float) -> Plan | Deny:
+    """``plan``, or that of a sealed paging link, or address of an export, opened. Raises PageRefused, PageExpired."""
+    if isinstance(plan.answer, OpenExport):
+        return opened_export(plan.answer, request.method, access, sealer, now)
+    if not isinstance(plan.answer, OpenPage) or request.page is None:
+        return plan
+    return plan_opened(open_page(request.page, request.type, access, sealer, now), access)
+
+
 class Preparation:
     """What every preparation of one exchange shares."""
 
@@ -94,13 +104,17 @@ class Preparation:
             if isinstance(resolved, Deny):
                 return resolved
             request, plan, body = resolved.request, resolved.plan, resolved.body
+        for check in plan.inside:
+            refused = await check_instance(check, self._access, self._inner)
+            if refused is not None:
+                return refused
         stored = await self._stored(plan.stored) if plan.stored is not None else None
         if isinstance(stored, Deny):
             return stored
-        opened = self._opened(request, plan)
-        if isinstance(opened, Deny):
-            return opened
-        plan, upstream = opened, opened.upstream
+        found = opened(request, plan, self._access, self._snapshot.sealer, self._snapshot.clock())
+        if isinstance(found, Deny):
+            return found
+        plan, upstream = found, found.upstream
         if upstream is None:
             return Prepared(plan.answer, None)
         if stored is not None:
@@ -115,14 +129,6 @@ class Preparation:
         if check.for_write:
             return await check_stored(check, self._access, self._inner)
         return await check_instance(check, self._access, self._inner)
-
-    def _opened(self, request: FhirRequest, plan: Plan) -> Plan | Deny:
-        """``plan``, or that of a sealed paging link, or address of an export, opened. Raises PageRefused, PageExpired."""
-        if isinstance(plan.answer, OpenExport):
-            return opened_export(plan.answer, request.method, self._access, self._snapshot)
-        if not isinstance(plan.answer, OpenPage) or request.page is None:
-            return plan
-        return plan_opened(open_page(request.page, request.type, self._access, self._snapshot.sealer, self._snapshot.clock()), self._access)
 
     async def _outgoing(
         self, request: FhirRequest, upstream: UpstreamRequest, plan: Plan, stored: Mapping[str, Any] | None, body: Body

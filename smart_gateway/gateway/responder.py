@@ -23,7 +23,7 @@ from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.exports import CancelExport, CheckExportFile, CheckExportStatus, OpenExport, StartExport
-from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms
+from smart_gateway.policy.operation_checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerRule,
     AnswerToWrite,
@@ -59,7 +59,16 @@ class Responder:
         match rule:
             case Stream():
                 await self._pass(_required(outgoing))
-            case CheckResource() | CheckSearchset() | CheckHistory() | AnswerToWrite() | CheckMeta() | CheckOutcome() | CheckTerms():
+            case (
+                CheckResource()
+                | CheckSearchset()
+                | CheckHistory()
+                | AnswerToWrite()
+                | CheckMeta()
+                | CheckOutcome()
+                | CheckTerms()
+                | CheckOpened()
+            ):
                 await self._judge(rule, _required(outgoing))
             case CheckUnion():
                 await self._unite(rule)

@@ -62,10 +62,10 @@ class Access:
         system = self.client is not None and self.client.system_role
         patients = None if policy.patients is None else listed_patients(policy.patients, principal, policy)
         self.standing = Standing(principal, policy, user_bounds(principal, policy), system, patients)
-        self.restrictions = restrictions(principal, policy, self.client)
         self.scopes = self._effective_scopes()
         self.permitted = self._effective_permissions()
         self.ceilings = tuple(ceilings(principal, policy, self.client))
+        self.restrictions = restrictions(self)
         self._ordinary = None if policy.emergency is None else Access(principal, policy.emergency.ordinary)
         self._grants: dict[tuple[str, Permission], tuple[Boundary, tuple[Ground, ...]]] = {}
         self._readable: dict[str, Boundary] = {}
@@ -91,12 +91,6 @@ class Access:
         """Every scope and rule that was looked at for this boundary."""
         counting = self._for(permission)
         return (*emergency_grounds(counting.policy), *counting._judged(type, permission)[1])
-
-    def holds(self, text: str) -> bool:
-        """Whether the plain scope ``text`` counts: the token has it, and nothing that limits the token leaves it out."""
-        if self.client is None or self.client.pin is not None or self.principal.permitted is not None:
-            return False
-        return self.principal.scopes.has(text) and all(text in ceiling.plain for ceiling in self.ceilings)
 
     def readable(self, type: str) -> Boundary:
         """What may appear of ``type`` in an answer that did not ask for it: ``r`` or ``s``. Spec: semantics 4."""

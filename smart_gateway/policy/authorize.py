@@ -18,6 +18,8 @@ from smart_gateway.policy.exporting import EXPORT_OPERATIONS, authorize_export
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.history import plan_history
 from smart_gateway.policy.model import Policy
+from smart_gateway.policy.opened_operations import opened_for, refuse_opened
+from smart_gateway.policy.operation_table import rule_for
 from smart_gateway.policy.operations import opening_of, plan_operation
 from smart_gateway.policy.paging import plan_page
 from smart_gateway.policy.patching import plan_patch
@@ -115,6 +117,10 @@ def _require_operation(request: FhirRequest, access: Access) -> Deny | None:
     """The list decides first; then any of the permissions that open the operation must be held on the type."""
     if request.operation in EXPORT_OPERATIONS:
         return authorize_export(request, access)
+    if rule_for(request) is None:
+        opened = opened_for(request, access)
+        if opened is not None:
+            return refuse_opened(opened, access)
     opening = opening_of(request)
     if isinstance(opening, Deny):
         return opening

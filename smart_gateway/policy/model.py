@@ -117,8 +117,7 @@ class ClientRule:
     ``intersect_registered``: scopes of the token count only within ``registered_scopes`` of the same context. ``issuers`` are those whose
     tokens may name this client. ``networks`` are those that it may come from; ``max_token_age`` is in seconds since the token's ``iat``;
     ``sender_constraint`` names the possessions (``dpop``, ``mtls``) of which one must have been shown. ``groups`` are the ids of the
-    only Groups that it may touch, and whose members it may export. ``limit_plain`` and ``registered_plain`` are the scopes of these lists
-    that are for no resource.
+    only Groups that it may touch, and whose members it may export.
     """
 
     registered_scopes: tuple[ResourceScope, ...] | None = None

@@ -31,4 +31,12 @@ class CheckTerms:
     types: frozenset[str]
 
 
-OperationCheck = CheckMeta | CheckOutcome | CheckTerms
+@dataclass(frozen=True, slots=True)
+class CheckOpened:
+    """The answer to an operation of the policy: every resource in it must be one that the token may read. Entries of a Bundle that are
+    not go, unless ``refuse``; any other answer that holds such is refused."""
+
+    refuse: bool
+
+
+OperationCheck = CheckMeta | CheckOutcome | CheckTerms | CheckOpened

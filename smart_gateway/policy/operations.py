@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-import msgspec
-
-from smart_gateway.boundary.model import NOTHING, Boundary, everything
+from smart_gateway.boundary.model import NOTHING, Boundary
 from smart_gateway.boundary.narrowing import Narrower
 from smart_gateway.errors import MethodNotAllowed, RequestError
 from smart_gateway.fhir.interactions import Interaction
@@ -19,7 +16,9 @@ from smart_gateway.policy.exporting import EXPORT_OPERATIONS, plan_export
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.judging import judge
 from smart_gateway.policy.localising import local_pairs
+from smart_gateway.policy.opened_operations import opened_for, plan_opened_operation
 from smart_gateway.policy.operation_arguments import Judged, judge_arguments
+from smart_gateway.policy.operation_calls import Call, as_it_came, asking
 from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms
 from smart_gateway.policy.operation_table import Answers, Kind, Opening, OperationRule, Reach, level_of, rule_for
 from smart_gateway.policy.owners import Owners
@@ -44,18 +43,7 @@ from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.request.operations import Argument
 from smart_gateway.scopes.permissions import Permission
 
-_NO_INPUT: Mapping[str, Any] = {"resourceType": "Parameters"}
-_encode = msgspec.json.Encoder().encode
-
 Pairs = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """The operation as it is called upstream; ``body`` where the client's own goes along."""
-
-    upstream: UpstreamRequest
-    body: BodyCheck | None = None
 
 
 def opening_of(request: FhirRequest) -> Opening | Deny:
@@ -75,10 +63,13 @@ def plan_operation(request: FhirRequest, access: Access) -> Decision:
     if request.operation in EXPORT_OPERATIONS:
         return plan_export(request, access)
     rule = rule_for(request)
+    opened = opened_for(request, access) if rule is None else None
+    if opened is not None:
+        return plan_opened_operation(opened, request, access)
     assert rule is not None  # INVARIANT: authorize_types has refused before
     opening = rule.levels[level_of(request)]
     if access.sees_all:
-        call = _as_it_came(request, local_pairs(request, access.policy))
+        call = as_it_came(request, local_pairs(request, access.policy))
         return Permit(Plan(Stream(), call.upstream, body=call.body), _grounds(request, opening, access))
     require_judged_media(request)
     boundary = _boundary(request, opening, access)
@@ -136,7 +127,7 @@ def _plan_record(request: FhirRequest, _rule: OperationRule, boundary: Boundary,
     if types and not any(argument.parameter.key == "_type" for argument in given):
         given = (*given, _argument("_type", ",".join(types), "valueCode"))
     check = "every resource in the answer is one that the token may read or search"
-    return _permit(request, CheckSearchset(None, None, exact=False), _asking(request, given), boundary, (check,))
+    return _permit(request, CheckSearchset(None, None, exact=False), asking(request, given), boundary, (check,))
 
 
 def _named_types(access: Access) -> tuple[str, ...]:
@@ -159,7 +150,7 @@ def _plan_matches(request: FhirRequest, rule: OperationRule, boundary: Boundary,
             return foreign(request, access, found)
         given = (*given, *(_argument(key, value, "valueString") for key, value in found))
     check = f"every {type} in the answer {check_sentence(boundary)}"
-    return _permit(request, CheckSearchset(type, boundary, exact=False), _asking(request, given), None, (check,))
+    return _permit(request, CheckSearchset(type, boundary, exact=False), asking(request, given), None, (check,))
 
 
 def _criteria(request: FhirRequest, boundary: Boundary, criteria: tuple[QueryParameter, ...], access: Access) -> Pairs | Deny | Foreign:
@@ -197,19 +188,19 @@ def _plan_outcome(request: FhirRequest, rule: OperationRule, boundary: Boundary,
             return denied
     checks = (f"the {request.type} in the body {check_sentence(boundary)} and names nobody else's record",) if resources else ()
     last = "of the outcome only severity, code and expression leave"
-    return _permit(request, CheckOutcome(), _as_it_came(request, _query(judged)), boundary, (*checks, last))
+    return _permit(request, CheckOutcome(), as_it_came(request, _query(judged)), boundary, (*checks, last))
 
 
 def _plan_terms(request: FhirRequest, rule: OperationRule, boundary: Boundary, judged: Judged, _access: Access) -> Decision:
     check = "every resource in the answer is one that the token may read or search"
-    asked = _as_it_came(request, _query(judged))
+    asked = as_it_came(request, _query(judged))
     return _permit(request, CheckTerms(rule.types or frozenset()), asked, boundary, (check,))
 
 
 def _permit(
     request: FhirRequest,
     rule: AnswerRule,
-    call: _Call,
+    call: Call,
     boundary: Boundary | None,
     checks: tuple[str, ...],
 ) -> Permit:
@@ -219,31 +210,6 @@ def _permit(
         stored = StoredCheck(request.type or "", request.id, boundary, for_write=False)
         checks = (f"the stored {request.type}/{request.id} {check_sentence(boundary)}, else it looks absent", *checks)
     return Permit(Plan(rule, call.upstream, stored, call.body, checks=checks))
-
-
-def _asking(request: FhirRequest, given: Iterable[Argument]) -> _Call:
-    """The call with inputs that were judged one by one: each where the client had it, in the query or in a Parameters resource."""
-    path = _path(request)
-    if request.method != "POST":
-        return _Call(UpstreamRequest("GET", path, tuple([(a.parameter.key, a.parameter.value) for a in given])))
-    query = tuple([(a.parameter.key, a.parameter.value) for a in given if a.member is None])
-    inputs = [{"name": a.parameter.key, a.member: a.content} for a in given if a.member is not None]
-    content = _encode({**_NO_INPUT, "parameter": inputs} if inputs else _NO_INPUT)
-    return _Call(UpstreamRequest("POST", path, query, content=content))
-
-
-def _as_it_came(request: FhirRequest, query: Pairs) -> _Call:
-    """The call with the body that the client sent, which was judged or need not be."""
-    path = _path(request)
-    if request.method != "POST":
-        return _Call(UpstreamRequest("GET", path, query))
-    if request.resource is None:
-        return _Call(UpstreamRequest("POST", path, query, content=_encode(_NO_INPUT)))
-    return _Call(UpstreamRequest("POST", path, query), BodyCheck(request.resource["resourceType"], None, everything(), judged=True))
-
-
-def _path(request: FhirRequest) -> tuple[str, ...]:
-    return tuple(part for part in (request.type, request.id, request.operation) if part is not None)
 
 
 def _argument(key: str, value: str, member: str) -> Argument:

@@ -246,6 +246,7 @@ AnswerRule = (
 class Plan:
     """What to do with a permitted interaction, in this order: ``criteria``, ``stored``, ``body``, ``upstream``, ``answer``.
 
+    ``inside`` are stored resources that a request names and that must be inside, before all of these.
     ``checks`` say in words what is checked, for ``explain``. ``upstream`` is None where the answer is made here, or of several requests.
     """
 
@@ -254,6 +255,7 @@ class Plan:
     stored: StoredCheck | None = None
     body: BodyCheck | PatchCheck | None = None
     criteria: Criteria | None = None
+    inside: tuple[StoredCheck, ...] = ()
     checks: tuple[str, ...] = ()
 
 

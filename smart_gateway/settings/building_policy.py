@@ -16,6 +16,7 @@ from smart_gateway.policy.model import (
     AnyOf,
     ClientRule,
     ConditionalRule,
+    PlainScopes,
     Policy,
     PublicInteraction,
     UserBound,
@@ -24,10 +25,13 @@ from smart_gateway.policy.model import (
     default_additions,
 )
 from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.scopes.scope import PlainScope, ResourceScope
+from smart_gateway.settings.break_glass import build_break_glass
 from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.labels import build_labels
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.policy import ClientSettings
+from smart_gateway.settings.operations import build_operations
+from smart_gateway.settings.policy import ActorSettings, ClientSettings
 from smart_gateway.settings.udap import build_certifications
 from smart_gateway.settings.users import AnyOfSettings, Bound, BoundBySelection, UserRuleSettings, UserSettings, WhenSettings
 from smart_gateway.settings.value_sets import read_files
@@ -44,11 +48,15 @@ def build_policy(settings: Settings) -> Policy:
         vocabulary=load_vocabulary(release),
         bases=Bases(settings.server.public_url, settings.upstream.url or settings.server.public_url),
         clients=None if policy.clients is None else {name: _client(client) for name, client in policy.clients.items()},
-        actors=None if policy.actors is None else {name: ActorRule(build_scopes(actor.limit)) for name, actor in policy.actors.items()},
+        actors=None
+        if policy.actors is None
+        else {name: ActorRule(build_scopes(actor.limit), build_plain_scopes(actor.limit)) for name, actor in policy.actors.items()},
         certifications=build_certifications(settings),
         certified_only=policy.udap is not None and policy.udap.required,
         users=DEFAULT_USERS if policy.users is None else _users(policy.users),
         patients=None if policy.patients is None else policy.patients.from_claim,
+        labels=build_labels(policy.labels),
+        break_glass=build_break_glass(policy.break_glass),
         shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
         compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},
         writable_server_types=frozenset(policy.writes.server_types),
@@ -61,6 +69,7 @@ def build_policy(settings: Settings) -> Policy:
         value_sets=ValueSets.of(read_files(settings)),
         conditions=settings.upstream.conditions,
         requests_per_minute=policy.limits.requests_per_minute,
+        operations=build_operations(policy.operations),
         places=settings.places,
     )
 
@@ -78,8 +87,13 @@ def _client(client: ClientSettings) -> ClientRule:
         max_token_age=client.max_token_age,
         sender_constraint=_SENDER_CONSTRAINTS[client.sender_constraint],
         requests_per_minute=client.requests_per_minute,
+        plain=PlainScopes(*(build_plain_scopes(texts) for texts in (client.registered_scopes, client.pin, client.limit))),
         groups=None if client.groups is None else frozenset(client.groups),
     )
+
+
+def _actor(actor: ActorSettings) -> ActorRule:
+    return ActorRule(build_scopes(actor.limit), build_plain_scopes(actor.limit))
 
 
 def _users(users: UserSettings | list[UserRuleSettings | AnyOfSettings]) -> Mapping[str, UserRule] | tuple[ConditionalRule | AnyOf, ...]:
@@ -106,6 +120,12 @@ def _user(bound: Bound, path: KeyPath) -> UserRule:
     if isinstance(bound, BoundBySelection):
         return UserRule(compartment=bound.compartment, patients=None if bound.patients is None else bound.patients.from_claim, path=path)
     return UserRule(scopes=build_scopes(bound), path=path) if isinstance(bound, list) else UserRule(UserBound(bound), path=path)
+
+
+def build_plain_scopes(texts: Sequence[str] | None) -> frozenset[str]:
+    """The scopes that are for no resource."""
+    scopes = (parse_scope(text) for text in texts or ())
+    return frozenset(scope.text for scope in scopes if isinstance(scope, PlainScope))
 
 
 def build_scopes(texts: Sequence[str] | None) -> tuple[ResourceScope, ...] | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from smart_gateway.fhir.references import is_id
 from smart_gateway.settings.addresses import IssuerUrl, NetworkText
+from smart_gateway.settings.audit import AuditSettings
+from smart_gateway.settings.break_glass import BreakGlassSettings
+from smart_gateway.settings.labels import Labels
 from smart_gateway.settings.limits import Count, LimitsSettings
+from smart_gateway.settings.operations import OperationName, OperationSettings
 from smart_gateway.settings.quantities import Duration
-from smart_gateway.settings.section import NotYet, NotYetUnlessFalse, Section, Text, later, shape
+from smart_gateway.settings.section import NotYet, Section, Text, later
 from smart_gateway.settings.udap import UdapSettings
 from smart_gateway.settings.users import ListedPatients, ScopeList, Users
 from smart_gateway.settings.value_sets import ValueSetSettings
@@ -114,25 +118,6 @@ class PublicSettings(Section):
     """The resource type."""
 
 
-class FileSink(Section):
-    """A file that gets one JSON line per decision."""
-
-    file: Text
-    """Its path; lines are appended."""
-    fhir: NotYet = None
-
-
-Sink = Annotated[Annotated[Literal["log"], Tag("word")] | Annotated[FileSink, Tag("mapping")], Discriminator(shape)]
-
-
-class AuditSettings(Section):
-    """Where the records of decisions go."""
-
-    required: NotYetUnlessFalse = False
-    sinks: Annotated[list[Sink], Field(min_length=1)] = Field(default=["log"])
-    """`log` (standard output) and `{file: PATH}`."""
-
-
 class PolicySettings(Section):
     """What narrows the scopes of tokens."""
 
@@ -148,6 +133,8 @@ class PolicySettings(Section):
     """What bounds `user/` scopes, by the kind of fhirUser; or a list of rules that say whom they are for: all that are for a user are
     intersected, and without any it gets nothing. Absent: Practitioner everything, Patient compartment, RelatedPerson patient, others
     nothing."""
+    operations: Annotated[dict[OperationName, OperationSettings], Field(min_length=1)] | None = None
+    """Operations that are open beside the gateway's own list, by their names (`$my-op`). Absent: none."""
     patients: ListedPatients | None = None
     """Patients whose records, and shared types, are all that `user/` scopes open, whatever `users` says. Absent: no list bounds them."""
     shared_types: list[Text] | None = None
@@ -175,8 +162,10 @@ class PolicySettings(Section):
     """How large and how slow requests may be."""
     audit: AuditSettings = AuditSettings()
     """Where the records of decisions go."""
-    operations: NotYet = None
-    labels: NotYet = None
-    break_glass: NotYet = None
+    labels: Labels | None = None
+    """Limits on security labels; or a list of them that say whom they are for: all that are for a request hold at once, and one that none
+    is for gets nothing. Absent: labels decide nothing."""
+    break_glass: BreakGlassSettings | None = None
+    """Emergencies that lift limits for one request. Absent: there are none."""
     fields: NotYet = None
     search: NotYet = None

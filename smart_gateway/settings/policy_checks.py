@@ -11,6 +11,8 @@ from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import Context, ResourceScope, ScopeKind
 from smart_gateway.settings.complaints import nearest
 from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.operation_checks import check_operations
+from smart_gateway.settings.operations import plain_scopes
 from smart_gateway.settings.policy import ClientSettings, PolicySettings
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.scope_checks import check_scopes
@@ -22,17 +24,21 @@ _HARMLESS = frozenset({ScopeKind.CONTEXT, ScopeKind.IDENTITY, ScopeKind.REFRESH}
 def check_policy(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
     """Everything in ``policy`` that the release does not know or that cannot be meant; ``value_sets`` are those that scopes may name."""
     yield from _clients(policy, vocabulary, value_sets)
+    yield from check_operations(policy.operations, vocabulary, value_sets)
     for rule in _RULES:
         yield from rule(policy, vocabulary)
 
 
 def _clients(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
+    counting = plain_scopes(policy.operations)
     for name, client in (policy.clients or {}).items():
         path: KeyPath = ("policy", "clients", name)
         for key in ("registered_scopes", "limit", "pin"):
             scopes = getattr(client, key)
             if scopes is not None:
-                yield from check_scopes(scopes, (*path, key), vocabulary, value_sets, plain_counts=key == "registered_scopes")
+                yield from check_scopes(
+                    scopes, (*path, key), vocabulary, value_sets, plain_counts=key == "registered_scopes", counting=counting
+                )
                 if not scopes and key != "registered_scopes":
                     yield warning((*path, key), "is empty: this client gets nothing at all")
         yield from _client_role(name, client, path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.placeholders import has_placeholder, objection_to_placeholders, sample
 from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.scopes.scope import MalformedScope, PlainScope, ResourceScope, ScopeKind
+from smart_gateway.scopes.scope import MalformedScope, PlainScope, ResourceScope, Scope, ScopeKind
 from smart_gateway.scopes.validity import objection
 from smart_gateway.settings.complaints import nearest
 from smart_gateway.settings.findings import KeyPath
@@ -19,16 +19,35 @@ _HARMLESS = frozenset({ScopeKind.CONTEXT, ScopeKind.IDENTITY, ScopeKind.REFRESH}
 
 
 def check_scopes(
-    texts: list[str], path: KeyPath, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool, fillable: bool = False
+    texts: list[str],
+    path: KeyPath,
+    vocabulary: Vocabulary,
+    value_sets: ValueSets,
+    *,
+    plain_counts: bool,
+    fillable: bool = False,
+    counting: Collection[str] = (),
 ) -> Iterator[Problem]:
-    """What cannot be meant in a list of scopes at ``path``; ``plain_counts``: scopes that open no resource have an effect there;
-    ``fillable``: placeholders do."""
+    """What cannot be meant in a list of scopes at ``path``; ``plain_counts``: scopes that open no resource have an effect there, or those
+    of ``counting``; ``fillable``: placeholders do."""
+    scopes = [parse_scope(text) for text in texts]
     for index, text in enumerate(texts):
-        reason = scope_objection(text, vocabulary, value_sets, plain_counts=plain_counts, fillable=fillable)
+        reason = None if text in counting else scope_objection(text, vocabulary, value_sets, plain_counts=plain_counts, fillable=fillable)
         if reason is not None:
             yield Problem((*path, index), reason, _nearest_type(text, vocabulary))
         elif text in texts[:index]:
             yield warning((*path, index), "is in this list already")
+        elif (wider := next((other for other in scopes if _is_within(scopes[index], other)), None)) is not None:
+            yield warning((*path, index), f"adds nothing: {wider.text} is in this list too")
+
+
+def _is_within(scope: Scope, other: Scope) -> bool:
+    """Whether all that ``scope`` says is said by ``other``, and ``other`` says more."""
+    if not isinstance(scope, ResourceScope) or not isinstance(other, ResourceScope) or scope.context is not other.context:
+        return False
+    if other.type not in ("*", scope.type) or scope.permissions not in other.permissions or not set(other.params) <= set(scope.params):
+        return False
+    return (scope.type, scope.permissions, set(scope.params)) != (other.type, other.permissions, set(other.params))
 
 
 def scope_objection(text: str, vocabulary: Vocabulary, value_sets: ValueSets, *, plain_counts: bool, fillable: bool = False) -> str | None:

@@ -19,6 +19,7 @@ from smart_gateway.policy.model import (
     DEFAULT_SHARED_TYPES,
     DEFAULT_USERS,
     ClientRule,
+    PlainScopes,
     Policy,
     PublicInteraction,
     UserBound,
@@ -95,9 +96,9 @@ def test_clients() -> None:
         }
     )
     assert built.clients == {
-        "growth-chart": ClientRule(registered_scopes=(scope,)),
+        "growth-chart": ClientRule(registered_scopes=(scope,), plain=PlainScopes(registered=frozenset({"launch/patient", "openid"}))),
         "backend-1": ClientRule(system_role=True),
-        "old-ehr": ClientRule(pin=(scope,)),
+        "old-ehr": ClientRule(pin=(scope,), plain=PlainScopes(pin=frozenset({"openid"}))),
         "readonly-app": ClientRule(limit=(scope,)),
         "nothing": ClientRule(limit=()),
         "*": ClientRule(),
