@@ -15,7 +15,7 @@ from smart_gateway.scopes.permissions import Permission
 Place = Callable[..., str | None]
 """Where the rule at a path below the policy is written."""
 
-_ALL = Permission.CREATE | Permission.READ | Permission.UPDATE | Permission.DELETE | Permission.SEARCH
+ALL = Permission.CREATE | Permission.READ | Permission.UPDATE | Permission.DELETE | Permission.SEARCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class LabelRule:
     limit: LabelLimit
     whom: Whom = EVERYBODY
     types: frozenset[str] | None = None
-    permissions: Permission = _ALL
+    permissions: Permission = ALL
     raised_by: tuple[Raise, ...] = ()
     path: tuple[str | int, ...] = ("labels",)
 
@@ -83,16 +83,16 @@ class LabelBounds:
         return [rule for rule in self.rules or () if rule.covers(type, permission) and not rule.limit.is_trivial]
 
 
-def label_bounds(rules: tuple[LabelRule, ...] | None, principal: Principal, *, raising: bool) -> LabelBounds:
-    """The rules for ``principal``; ``raising``: its plain scopes count."""
+def label_bounds(rules: tuple[LabelRule, ...] | None, principal: Principal, holds: Callable[[str], bool]) -> LabelBounds:
+    """The rules for ``principal``; ``holds``: whether a plain scope of its counts."""
     if rules is None:
         return LabelBounds()
     meant = [rule for rule in rules if rule.whom.means(principal)]
-    return LabelBounds(tuple(_raised(rule, principal) if raising else rule for rule in meant))
+    return LabelBounds(tuple(_raised(rule, holds) for rule in meant))
 
 
-def _raised(rule: LabelRule, principal: Principal) -> LabelRule:
-    held = [one for one in rule.raised_by if principal.scopes.has(one.scope)]
+def _raised(rule: LabelRule, holds: Callable[[str], bool]) -> LabelRule:
+    held = [one for one in rule.raised_by if holds(one.scope)]
     ceilings = (rule.limit.ceiling, *(one.ceiling for one in held if one.ceiling is not None))
     allowed = {code for one in held for code in one.allowed}
     forbidden = tuple(code for code in rule.limit.forbidden if code not in allowed)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.labelling import LabelBounds, label_bounds
-from smart_gateway.policy.model import ClientRule, Policy
-from smart_gateway.principal import Principal
+from smart_gateway.policy.model import Policy
+from smart_gateway.policy.plain_scopes import holds_plain
 from smart_gateway.scopes.permissions import Permission
+
+if TYPE_CHECKING:
+    from smart_gateway.policy.access import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Restrictions:
         return tuple(self.labels.grounds(type, permission, self.policy.place))
 
 
-def restrictions(principal: Principal, policy: Policy, client: ClientRule | None) -> Restrictions:
-    """Those for ``principal``. A client that is pinned, or held to its registration, has no other scopes that could raise limits."""
-    raising = client is not None and client.pin is None and not client.intersect_registered
-    return Restrictions(policy, label_bounds(policy.labels, principal, raising=raising))
+def restrictions(access: Access) -> Restrictions:
+    """Those for the principal of ``access``, whose client and ceilings are known."""
+    policy = access.policy
+    return Restrictions(policy, label_bounds(policy.labels, access.principal, lambda scope: holds_plain(access, scope)))

@@ -8,19 +8,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from smart_gateway.errors import SettingsError
 from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.settings.addresses import ListenAddress, is_loopback, is_plain_http_elsewhere, parse_listen
+from smart_gateway.settings.audit import check_audit
+from smart_gateway.settings.break_glass import check_break_glass
 from smart_gateway.settings.ceilings import check_ceilings
 from smart_gateway.settings.credentials import check_credentials
+from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.hooks import check_hooks
 from smart_gateway.settings.introspection import check_introspection
 from smart_gateway.settings.issuers import IssuerSettings, ScopeFormatSettings
 from smart_gateway.settings.listeners import check_listeners
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.policy import FileSink
 from smart_gateway.settings.policy_checks import check_policy
 from smart_gateway.settings.problems import Problem, warning
+from smart_gateway.settings.restriction_checks import check_labels
 from smart_gateway.settings.revocation import check_revocation
 from smart_gateway.settings.secret import Secret
 from smart_gateway.settings.sender_checks import check_senders
@@ -49,6 +53,7 @@ def check(settings: Settings, *, vocabulary_known: bool = True, proxying: bool =
         vocabulary = load_vocabulary(settings.upstream.fhir_version)
         yield from check_policy(settings.policy, vocabulary, value_sets)
         yield from check_users(settings, vocabulary, value_sets)
+        yield from check_labels(settings, vocabulary)
         yield from check_ceilings(settings, vocabulary, value_sets)
 
 
@@ -120,11 +125,10 @@ def _scope_format(format: ScopeFormatSettings, path: KeyPath) -> Iterator[Proble
 
 def _key_file(settings: Settings, name: str, path: KeyPath) -> Iterator[Problem]:
     try:
-        with settings.file(name).open("rb") as stream:
-            keys = json.loads(stream.read(MAX_DOCUMENT + 1))["keys"]
+        keys = json.loads(read_named(settings.file(name), name, MAX_DOCUMENT))["keys"]
         members = {member for key in keys for member in key}
-    except OSError as error:
-        yield Problem(path, f"the file {name} cannot be read: {error.strerror}")
+    except SettingsError as error:
+        yield Problem(path, error.text)
     except (ValueError, LookupError, TypeError, RecursionError):
         yield Problem(path, f"the file {name} holds no JSON Web Key Set")
     else:
@@ -142,12 +146,6 @@ def _sealing(settings: Settings) -> Iterator[Problem]:
         if len(key.reveal()) < _LEAST_SEALING_KEY:
             text = f"must have at least {_LEAST_SEALING_KEY} characters, such as those of `openssl rand -base64 32`"
             yield Problem((*path, index), text)
-
-
-def _audit_files(settings: Settings) -> Iterator[Problem]:
-    for index, sink in enumerate(settings.policy.audit.sinks):
-        if isinstance(sink, FileSink) and not settings.file(sink.file).parent.is_dir():
-            yield Problem(("policy", "audit", "sinks", index, "file"), f"the directory of {sink.file} does not exist")
 
 
 def _plain_secrets(settings: Settings) -> Iterator[Problem]:
@@ -183,7 +181,8 @@ _RULES: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     check_udap,
     check_listeners,
     check_senders,
-    _audit_files,
+    check_audit,
+    check_break_glass,
     _plain_secrets,
     check_hooks,
     check_smart_configuration,

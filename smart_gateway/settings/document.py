@@ -21,7 +21,7 @@ MAX_NODES = 200_000  # aliases count again wherever they are used, so that they 
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_DOUBTFUL = frozenset({"on", "off", "yes", "no", "y", "n"})
+_DOUBTFUL = frozenset({"on", "off", "yes", "no"})  # not N: it is a code of confidentiality, and read as a text everywhere
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\.[0-9]{1,17}")

@@ -72,14 +72,15 @@ def _when(when: WhenSettings | None, path: KeyPath, settings: Settings) -> Itera
     if when is not None and when.fhir_user is None and when.claim is None:
         yield Problem(path, "says nothing: name fhir_user or claim, or leave it out")
     for claim in (when.claim or {}) if when is not None else ():
-        yield from _claim(claim, (*path, "claim", claim), settings)
+        yield from check_claim(claim, (*path, "claim", claim), settings)
 
 
 def _listed(listed: ListedPatients, path: KeyPath, settings: Settings) -> Iterator[Problem]:
-    yield from _claim(listed.from_claim, (*path, "from_claim"), settings)
+    yield from check_claim(listed.from_claim, (*path, "from_claim"), settings)
 
 
-def _claim(name: str, path: KeyPath, settings: Settings) -> Iterator[Problem]:
+def check_claim(name: str, path: KeyPath, settings: Settings) -> Iterator[Problem]:
+    """What is wrong with a path to a claim."""
     if not is_path(name):
         yield Problem(path, "is no path to a claim: names with dots between, places in brackets, names with dots in quotes")
     elif settings.hooks is None and (name == FACTS or name.startswith((f"{FACTS}.", f"{FACTS}["))):

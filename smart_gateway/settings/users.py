@@ -61,7 +61,8 @@ class UserSettings(Section):
         return bound
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
+    """One value where several may stand, as a list of it."""
     return [value] if isinstance(value, str | int) else value
 
 
@@ -76,12 +77,12 @@ ClaimText = Annotated[Text, BeforeValidator(_as_text, json_schema_input_type=str
 ClaimTexts = Annotated[
     list[ClaimText],
     Field(min_length=1),
-    BeforeValidator(_listed, json_schema_input_type=str | int | bool | Annotated[list[str | int | bool], Field(min_length=1)]),
+    BeforeValidator(listed, json_schema_input_type=str | int | bool | Annotated[list[str | int | bool], Field(min_length=1)]),
 ]
 UserKinds = Annotated[
     list[UserKind],
     Field(min_length=1),
-    BeforeValidator(_listed, json_schema_input_type=UserKind | Annotated[list[UserKind], Field(min_length=1)]),
+    BeforeValidator(listed, json_schema_input_type=UserKind | Annotated[list[UserKind], Field(min_length=1)]),
 ]
 
 

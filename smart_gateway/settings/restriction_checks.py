@@ -1,0 +1,75 @@
+"""Rules of ``policy.labels`` and ``policy.fields`` that cannot be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smart_gateway.boundary.labels import LADDER
+from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.policy.labelling import LabelRule
+from smart_gateway.scopes.parsing import parse_scope
+from smart_gateway.scopes.scope import PlainScope
+from smart_gateway.settings.complaints import nearest
+from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.labels import LabelSettings, RaiseSettings, build_labels, listed_labels
+from smart_gateway.settings.model import Settings
+from smart_gateway.settings.problems import Problem, warning
+from smart_gateway.settings.user_checks import check_claim
+from smart_gateway.settings.whom import WhomSettings
+
+
+def check_labels(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Everything in ``policy.labels`` that the release does not know or that cannot be meant."""
+    labels = settings.policy.labels
+    if labels is None:
+        return
+    if labels == []:
+        yield warning(("policy", "labels"), "is empty: nobody gets anything")
+    for (below, rule), built in zip(listed_labels(labels), build_labels(labels) or (), strict=True):
+        path: KeyPath = ("policy", *below)
+        yield from _whom(rule.when, (*path, "when"), settings)
+        yield from _types(rule.types or [], (*path, "types"), vocabulary)
+        yield from _limit(rule, built, path)
+        yield from _raises(rule, (*path, "raised_by"))
+
+
+def _limit(rule: LabelSettings, built: LabelRule, path: KeyPath) -> Iterator[Problem]:
+    if built.limit.is_trivial:
+        yield warning(path, "limits nothing: it has neither a ceiling below V, nor forbidden or required labels")
+    elif rule.ceiling != "V" and "unlabelled" not in rule.model_fields_set:
+        yield warning(path, "does not say what resources without a label are taken for: they are hidden")
+    for index, label in enumerate(rule.required):
+        if label in rule.forbidden:
+            yield Problem((*path, "required", index), "is forbidden too: nothing is left")
+
+
+def _raises(rule: LabelSettings, path: KeyPath) -> Iterator[Problem]:
+    for scope, raised in rule.raised_by.items():
+        below = (*path, scope)
+        if not isinstance(parse_scope(scope), PlainScope):
+            yield Problem(below, "must be a plain scope, such as __restricted: one that opens no resource by itself")
+        ceiling = raised.ceiling if isinstance(raised, RaiseSettings) else raised
+        if ceiling is not None and LADDER.index(ceiling) <= LADDER.index(rule.ceiling):
+            yield warning(below, f"raises nothing: the ceiling is {rule.ceiling} without it")
+        for index, label in enumerate(raised.allowed if isinstance(raised, RaiseSettings) else ()):
+            if label not in rule.forbidden:
+                yield Problem((*below, "allowed", index), "is not forbidden", nearest(label, rule.forbidden))
+
+
+def _types(types: list[str], path: KeyPath, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for index, type in enumerate(types):
+        if type not in vocabulary.types:
+            yield Problem((*path, index), f"FHIR {vocabulary.release} has no such resource type", nearest(type, vocabulary.types))
+
+
+def _whom(when: WhomSettings | None, path: KeyPath, settings: Settings) -> Iterator[Problem]:
+    if when is None:
+        return
+    if (when.client, when.fhir_user, when.claim) == (None, None, None):
+        yield Problem(path, "says nothing: name client, fhir_user or claim, or leave it out")
+    clients = settings.policy.clients
+    for index, name in enumerate(when.client or ()):
+        if clients is not None and name not in clients and "*" not in clients:
+            yield warning((*path, "client", index), "is no client that the policy names: the rule is for nobody")
+    for claim in when.claim or ():
+        yield from check_claim(claim, (*path, "claim", claim), settings)

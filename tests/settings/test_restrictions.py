@@ -1,0 +1,122 @@
+"""``policy.labels`` in the settings: how it is read, built, and what cannot be meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smart_gateway.boundary.labels import LabelLimit
+from smart_gateway.policy.labelling import Raise
+from smart_gateway.policy.model import Policy
+from smart_gateway.policy.whom import Whom
+from smart_gateway.scopes.permissions import Permission
+from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.findings import Severity
+from smart_gateway.settings.loading import examine, load_settings
+
+HEAD = """server: {public_url: "https://fhir.example.org/fhir", sealing: {keys: [{from_env: SEAL}]}}
+upstream: {url: "http://127.0.0.1:8090/fhir", fhir_version: R4}
+issuers: [{issuer: "https://idp.example.org"}]
+"""
+ENVIRONMENT = {"SEAL": "0123456789012345678901234567890123456789"}
+
+
+def written(tmp_path: Path, policy: str) -> Path:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"{HEAD}policy:\n{policy}\n")
+    return file
+
+
+def built(tmp_path: Path, policy: str) -> Policy:
+    return build_policy(load_settings(written(tmp_path, policy), environment=ENVIRONMENT))
+
+
+def found(tmp_path: Path, policy: str, severity: Severity) -> list[tuple[str, str]]:
+    report = examine(written(tmp_path, policy), ENVIRONMENT, proxying=True)
+    return [(finding.key, finding.text) for finding in report.findings if finding.severity is severity]
+
+
+def test_no_section_is_no_limit(tmp_path: Path) -> None:
+    assert built(tmp_path, "  clients: {app: {}}").labels is None
+
+
+def test_one_limit(tmp_path: Path) -> None:
+    text = """  labels:
+    ceiling: N
+    unlabelled: N
+    forbidden: ["http://acme.example|SUD", HIV]
+    required: ["http://acme.example|OK"]
+    raised_by: {__restricted: R, __sud: {allowed: [HIV]}}
+    types: [Observation]
+    permissions: rs
+"""
+    (rule,) = built(tmp_path, text).labels or ()
+    assert rule.limit == LabelLimit("N", "N", ("http://acme.example|SUD", "HIV"), ("http://acme.example|OK",))
+    assert rule.raised_by == (Raise("__restricted", "R"), Raise("__sud", None, ("HIV",)))
+    assert rule.types == {"Observation"}
+    assert rule.permissions == Permission.READ | Permission.SEARCH
+    assert rule.whom == Whom()
+    assert rule.name == "labels"
+
+
+def test_what_is_not_said_is_the_safest(tmp_path: Path) -> None:
+    (rule,) = built(tmp_path, "  labels: {ceiling: N}").labels or ()
+    assert rule.limit == LabelLimit("N", "V")
+    assert rule.types is None
+    assert rule.permissions == ~Permission(0)
+
+
+def test_several_limits_say_whom_they_are_for(tmp_path: Path) -> None:
+    text = """  labels:
+    - {ceiling: R, unlabelled: N}
+    - when: {client: app, fhir_user: [Patient, none], claim: {purpose_of_use: HRESCH}}
+      ceiling: L
+      unlabelled: N
+"""
+    policy = built(tmp_path, text)
+    first, second = policy.labels or ()
+    assert second.whom == Whom(frozenset({"app"}), frozenset({"Patient", "none"}), (("purpose_of_use", frozenset({"HRESCH"})),))
+    assert (first.name, second.name) == ("labels[0]", "labels[1]")
+    assert (policy.place(*second.path) or "").endswith("gateway.yaml:7:7")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "says"),
+    [
+        ("{ceiling: X}", "policy.labels.ceiling", "U"),
+        ("{ceiling: restricted}", "policy.labels.ceiling", "U"),
+        ("{required: [RESEARCH]}", "policy.labels.required[0]", "system|code"),
+        ("{forbidden: ['|']}", "policy.labels.forbidden[0]", "system|code"),
+        ("{forbidden: ['|HIV']}", "policy.labels.forbidden[0]", "system|code"),
+        ("{forbidden: ['a|b|c']}", "policy.labels.forbidden[0]", "system|code"),
+        ("{permissions: sr, ceiling: N}", "policy.labels.permissions", "order"),
+        ("{types: [Observatoin], ceiling: N}", "policy.labels.types[0]", "no such resource type"),
+        ("{ceiling: N, raised_by: {patient/*.rs: R}}", "policy.labels.raised_by.patient/*.rs", "plain scope"),
+        ("{ceiling: N, raised_by: {__x: {allowed: [HIV]}}}", "policy.labels.raised_by.__x.allowed[0]", "not forbidden"),
+        ("{forbidden: ['s|x'], required: ['s|x']}", "policy.labels.required[0]", "forbidden too"),
+        ("[{when: {}, ceiling: N}]", "policy.labels[0].when", "says nothing"),
+        ("[{when: {claim: {'a..b': x}}, ceiling: N}]", "policy.labels[0].when.claim.a..b", "no path"),
+        ("{cieling: N}", "policy.labels.cieling", "unknown key"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, section: str, key: str, says: str) -> None:
+    errors = found(tmp_path, f"  labels: {section}", Severity.ERROR)
+    assert [k for k, _ in errors] == [key], errors
+    assert says in errors[0][1]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "says"),
+    [
+        ("[]", "policy.labels", "nobody gets anything"),
+        ("{}", "policy.labels", "limits nothing"),
+        ("{ceiling: V, unlabelled: N}", "policy.labels", "limits nothing"),
+        ("{ceiling: N}", "policy.labels", "they are hidden"),
+        ("{ceiling: R, unlabelled: N, raised_by: {__x: N}}", "policy.labels.raised_by.__x", "raises nothing"),
+        ("[{when: {client: ap}, ceiling: N, unlabelled: N}]", "policy.labels[0].when.client[0]", "for nobody"),
+    ],
+)
+def test_what_is_probably_not_meant_is_warned_of(tmp_path: Path, section: str, key: str, says: str) -> None:
+    warnings = found(tmp_path, f"  clients: {{app: {{}}}}\n  labels: {section}", Severity.WARNING)
+    assert any(k == key and says in text for k, text in warnings), warnings
