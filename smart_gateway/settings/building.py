@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from io import FileIO
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
@@ -12,21 +11,21 @@ from smart_gateway.answers.sealing import Sealer
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
 from smart_gateway.gateway.expansions import Expansions
 from smart_gateway.gateway.snapshot import Snapshot
-from smart_gateway.observe.logs import DecisionLog, Sink
 from smart_gateway.policy.model import (
     Policy,
 )
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser
+from smart_gateway.settings.audit import BuiltAudit, build_audit
 from smart_gateway.settings.building_listeners import build_client_certificates, build_listeners
-from smart_gateway.settings.building_policy import build_policy, build_scopes
+from smart_gateway.settings.building_policy import build_plain_scopes, build_policy, build_scopes
 from smart_gateway.settings.building_senders import announced_algorithms, announced_bindings, build_certificate_header, build_possessions
 from smart_gateway.settings.credentials import build_credentials
 from smart_gateway.settings.hooks import build_amendments
 from smart_gateway.settings.introspection import build_introspection
 from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.policy import FileSink, PolicySettings
+from smart_gateway.settings.policy import PolicySettings
 from smart_gateway.settings.revocation import build_deny_list
 from smart_gateway.settings.shared_cache import build_shared_cache
 from smart_gateway.settings.uma import build_invitations, build_uma, uma_audiences
@@ -48,18 +47,17 @@ class Built:
     verifier: Verifier
     issuers: tuple[IssuerConfig, ...]
     cache: SharedCache
-    files: tuple[FileIO, ...] = ()
+    audit: BuiltAudit
     expansions: Expansions = field(default_factory=Expansions)
 
     async def aclose(self, successor: Built | None = None) -> None:
-        """Ends key fetches and the shared cache, unless ``successor`` goes on with them, and closes files."""
+        """Ends key fetches and the shared cache, unless ``successor`` goes on with them, and the audit trail."""
         if successor is None or successor.verifier is not self.verifier:
             await self.verifier.aclose()
         await self.snapshot.credentials.authorization.aclose()
         if successor is None or successor.cache is not self.cache:
             await self.cache.aclose()
-        for file in self.files:
-            file.close()
+        await self.audit.aclose()
 
 
 def build(
@@ -80,7 +78,7 @@ def build(
     deny_list = build_deny_list(settings)
     sealing_keys = _sealing_keys(settings, sealing_key)
     cache = build_shared_cache(settings, sealing_keys, None if previous is None else previous.cache)
-    files = _audit_files(settings) if recording else ()
+    audit = build_audit(settings, recording=recording)
     verifier = _verifier(issuers, policy, cache, previous)
     snapshot = Snapshot(
         policy=policy,
@@ -91,7 +89,8 @@ def build(
         discovery=verifier,
         limits=limits,
         sealer=Sealer(sealing_keys, settings.server.sealing.lifetime),
-        log=DecisionLog(_sink(files, log="log" in settings.policy.audit.sinks)),
+        log=audit.trail,
+        audit_required=settings.policy.audit.required,
         issuers=tuple(issuer.issuer for issuer in settings.issuers),
         described_issuer=settings.server.smart_configuration.issuer,
         declared=settings.server.smart_configuration.declared(),
@@ -111,7 +110,7 @@ def build(
         dry_run=dry_run,
     )
     verifier.deny_list = deny_list
-    return Built(snapshot, verifier, issuers, cache, files, build_expansions(settings))
+    return Built(snapshot, verifier, issuers, cache, audit, build_expansions(settings))
 
 
 def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, cache: SharedCache, previous: Built | None) -> Verifier:
@@ -151,6 +150,7 @@ def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
         claims=ClaimPaths(**{name: tuple(paths) for name, paths in claims.model_dump().items()}),
         replacement=None if issuer.scope_format is None else issuer.scope_format.replacement(),
         ceiling=build_scopes(issuer.ceiling),
+        ceiling_plain=build_plain_scopes(issuer.ceiling),
         v1_write=issuer.v1_write,
         fhir_user_bases=tuple(issuer.fhir_user_bases),
         allow_http=issuer.allow_http,
@@ -164,36 +164,3 @@ def _sealing_keys(settings: Settings, made_up: bytes | None) -> tuple[bytes, ...
     if keys is None:
         return (made_up or os.urandom(SEALING_KEY_BYTES),)
     return tuple(key.reveal().encode() for key in keys)
-
-
-def _audit_files(settings: Settings) -> tuple[FileIO, ...]:
-    return tuple(FileIO(settings.file(sink.file), "ab") for sink in settings.policy.audit.sinks if isinstance(sink, FileSink))
-
-
-def _sink(files: tuple[FileIO, ...], *, log: bool) -> Sink | None:
-    """None is standard output alone."""
-    if not files:
-        return None
-    sinks: list[Sink] = [FileIO(1, "wb", closefd=False), *files] if log else list(files)
-    return sinks[0] if len(sinks) == 1 else _Sinks(tuple(sinks))
-
-
-class _Sinks:
-    """Several places for one line; the line counts as written only when all of them have it."""
-
-    def __init__(self, sinks: tuple[Sink, ...]) -> None:
-        self._sinks = sinks
-
-    def write(self, line: bytes, /) -> int | None:
-        """Writes to all, also after one has failed; raises OSError when one did, or answers the fewest bytes that one took."""
-        written, failure = len(line), None
-        for sink in self._sinks:
-            try:
-                taken = sink.write(line)
-            except OSError as error:
-                failure = error
-            else:
-                written = min(written, len(line) if taken is None else taken)
-        if failure is not None:
-            raise failure
-        return written

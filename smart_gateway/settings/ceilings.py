@@ -8,6 +8,7 @@ from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.model import Settings
+from smart_gateway.settings.plain_scopes import meant_plain_scopes
 from smart_gateway.settings.policy import ClientSettings
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.scope_checks import check_scopes
@@ -15,15 +16,17 @@ from smart_gateway.settings.scope_checks import check_scopes
 
 def check_ceilings(settings: Settings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
     """Everything that the release does not know, that is not there, or that cannot be meant."""
+    counting = meant_plain_scopes(settings.policy)
     for index, issuer in enumerate(settings.issuers):
         if issuer.ceiling is not None:
             path: KeyPath = ("issuers", index, "ceiling")
-            yield from check_scopes(issuer.ceiling, path, vocabulary, value_sets, plain_counts=False)
+            yield from check_scopes(issuer.ceiling, path, vocabulary, value_sets, plain_counts=False, counting=counting)
             if not issuer.ceiling:
                 yield warning(path, "is empty: no token of this issuer opens anything")
     for name, actor in (settings.policy.actors or {}).items():
         if actor.limit is not None:
-            yield from check_scopes(actor.limit, ("policy", "actors", name, "limit"), vocabulary, value_sets, plain_counts=False)
+            path = ("policy", "actors", name, "limit")
+            yield from check_scopes(actor.limit, path, vocabulary, value_sets, plain_counts=False, counting=counting)
     if settings.policy.actors == {}:
         yield warning(("policy", "actors"), "is empty: every token with an actor is refused")
     for index, listener in enumerate(settings.server.listeners or ()):

@@ -12,7 +12,7 @@ from smart_gateway.scopes.scope import Context, ResourceScope, ScopeKind
 from smart_gateway.settings.complaints import nearest
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.operation_checks import check_operations
-from smart_gateway.settings.operations import plain_scopes
+from smart_gateway.settings.plain_scopes import meant_plain_scopes
 from smart_gateway.settings.policy import ClientSettings, PolicySettings
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.scope_checks import check_scopes
@@ -30,7 +30,7 @@ def check_policy(policy: PolicySettings, vocabulary: Vocabulary, value_sets: Val
 
 
 def _clients(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
-    counting = plain_scopes(policy.operations)
+    counting = meant_plain_scopes(policy)
     for name, client in (policy.clients or {}).items():
         path: KeyPath = ("policy", "clients", name)
         for key in ("registered_scopes", "limit", "pin"):

@@ -67,10 +67,12 @@ def build_certifications(settings: Settings) -> Mapping[str, Certification]:
         return {}
     anchors = _anchors(settings)
     statements = {client: _statement(settings, name, anchors) for client, name in settings.policy.udap.statements.items()}
-    return {
-        client: Certification(read_scopes(said.scope, replacement=None, v1_write="cud").resources, said.since, said.until)
-        for client, said in statements.items()
-    }
+    return {client: _certification(said) for client, said in statements.items()}
+
+
+def _certification(said: CertifiedStatement) -> Certification:
+    scopes = read_scopes(said.scope, replacement=None, v1_write="cud")
+    return Certification(scopes.resources, said.since, said.until, frozenset(scope.text for scope in scopes.plain))
 
 
 def _anchors(settings: Settings) -> Anchors:

@@ -41,7 +41,7 @@ def read_principal(claims: Mapping[str, Any], config: IssuerConfig, bases: Bases
         actors=read_actors(claims, config.issuer),
         may_act=read_may_act(claims, config.issuer),
         claims=MappingProxyType(dict(claims)),
-        ceilings=() if config.ceiling is None else (Ceiling(f"the issuer {config.issuer}", config.ceiling),),
+        ceilings=() if config.ceiling is None else (Ceiling(f"the issuer {config.issuer}", config.ceiling, plain=config.ceiling_plain),),
     )
 
 

@@ -68,7 +68,8 @@ class IssuerConfig:
     ``introspection``. With ``uma`` they are requesting party tokens: their permissions count, and no scopes.
 
     ``issuer`` and ``audiences`` are compared whole; ``leeway`` and ``max_token_lifetime`` are in seconds; keys come from
-    ``jwks_file``, else ``jwks_uri``, else discovery. ``ceiling``: never more than these scopes; None where there is none.
+    ``jwks_file``, else ``jwks_uri``, else discovery. ``ceiling``: never more than these scopes,
+    and of plain ones ``ceiling_plain``; None where there is none.
     ``replacement`` restores replaced characters in scopes; ``fhir_user_bases`` are further service bases, without a trailing slash, whose
     fhirUser URLs count.
     Raises SettingsError for an issuer without audience or algorithm, or with one that is not asymmetric.
@@ -84,6 +85,7 @@ class IssuerConfig:
     claims: ClaimPaths = field(default_factory=ClaimPaths)
     replacement: Replacement | None = None
     ceiling: tuple[ResourceScope, ...] | None = None
+    ceiling_plain: frozenset[str] = frozenset()
     v1_write: str = "cud"
     fhir_user_bases: tuple[str, ...] = ()
     allow_http: bool = False

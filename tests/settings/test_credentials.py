@@ -201,7 +201,7 @@ def test_certifications_are_built_from_their_statements(tmp_path: Path) -> None:
     assert findings(tmp_path, **udap(tmp_path, required=True, certifiers=[CERTIFIER])) == {}
     built = build_policy(load(tmp_path, **udap(tmp_path, required=True)))
     held = scopes("system/Observation.rs", "system/Patient.r")
-    assert built.certifications == {"c": Certification(held, float(IAT), float(IAT + 86_400 * 100))}
+    assert built.certifications == {"c": Certification(held, float(IAT), float(IAT + 86_400 * 100), frozenset({"openid", "launch"}))}
     assert built.certified_only
     assert BEGUN.timestamp() < IAT
 

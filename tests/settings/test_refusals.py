@@ -335,11 +335,8 @@ def test_bad_settings(tmp_path: Path, text: str, key: str, says: str, nearest: s
 
 LATER = [
     ("tenants: []", "tenants"),
-    ("policy: {break_glass: {}}", "policy.break_glass"),
     ("policy: {fields: []}", "policy.fields"),
     ("policy: {search: {}}", "policy.search"),
-    ("policy: {audit: {required: true}}", "policy.audit.required"),
-    ("policy: {audit: {sinks: [{fhir: http://x}]}}", "policy.audit.sinks[0].fhir"),
     ("policy: {public: [{interaction: create, type: Patient}]}", "policy.public[0].interaction"),
 ]
 
