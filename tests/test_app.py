@@ -18,7 +18,7 @@ from starlette.routing import Mount
 
 import smart_gateway
 from smart_gateway import SettingsError, SmartGateway, create_app, load_settings
-from smart_gateway.admin import Management
+from smart_gateway.admin.management import Management
 from smart_gateway.app import Patterns
 from smart_gateway.errors import UpstreamUnavailable
 from smart_gateway.settings.model import Settings
@@ -297,6 +297,6 @@ async def test_management(method: str, path: str, ready: Any, status: int, text:
 
 
 async def test_a_probe_does_not_wait_for_an_issuer_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smart_gateway.admin._READY_WITHIN", 0.0)
+    monkeypatch.setattr("smart_gateway.admin.management._READY_WITHIN", 0.0)
     async with client(Management(_never)) as http:
         assert (await http.get("/readyz")).status_code == 503

@@ -14,7 +14,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from smart_gateway.admin import Management
+from smart_gateway.admin.explaining import EXPLAIN, ExplainPage
+from smart_gateway.admin.management import Management
 from smart_gateway.app import SmartGateway
 from smart_gateway.cli import print_lines
 from smart_gateway.cli.configuration import add_config, print_findings
@@ -83,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         logger.warning("each process remembers used DPoP proofs by itself: server.shared_cache lets all know them")
     if start.management is not None:
         logger.info("health on %s", _spelled(start.management))
+        if settings.server.explain:
+            logger.warning("decisions are explained at http://%s%s to everybody on this machine", _spelled(start.management), EXPLAIN)
     return supervise(workers, lambda: _work(start)) if workers > 1 else _work(start)
 
 
@@ -101,6 +104,7 @@ class _Process:
 
     def __init__(self, start: _Start) -> None:
         self._start = start
+        self._explains = start.settings.server.explain
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(self) -> int:
@@ -110,7 +114,8 @@ class _Process:
         self._gateway = gateway
         self._tls = {door.name: _served(door, start.settings) for door, _ in start.listening}
         self._proxies = self._open(gateway)
-        health = server(Management(gateway.ready), "httptools", lifespan=False)
+        page = ExplainPage(lambda: gateway.snapshot, lambda: self._explains)
+        health = server(Management(gateway.ready, page), "httptools", lifespan=False)
         reloader = Reloader(start.file, start.settings, self._adopt)
         self._handle_signals(reloader)
         self._begin(reloader.watch(_LOOK_EVERY))
@@ -149,6 +154,7 @@ class _Process:
             if served is not None and door.tls is not None:
                 served.renew(build_tls(door.tls, settings))
         self._gateway.adopt(settings)
+        self._explains = settings.server.explain
 
     def _handle_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()

@@ -8,11 +8,11 @@ from typing import assert_never
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.jobs import JobSealer, locate_job, open_file, open_job
 from smart_gateway.answers.manifests import confine_manifest
+from smart_gateway.answers.sealing import Sealer
 from smart_gateway.errors import UpstreamError
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
 from smart_gateway.gateway.export_files import send_file
 from smart_gateway.gateway.failures import refusal_of
-from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
@@ -107,13 +107,13 @@ class Exporting:
         return JobSealer(self._access, snapshot.sealer, snapshot.clock(), snapshot.entropy)
 
 
-def opened_export(rule: OpenExport, method: str, access: Access, snapshot: Snapshot) -> Plan | Deny:
+def opened_export(rule: OpenExport, method: str, access: Access, sealer: Sealer, now: float) -> Plan | Deny:
     """The plan for what a sealed URL leads to. Raises PageRefused, PageExpired."""
     match rule.place:
         case ExportPlace.JOB:
-            return plan_opened_job(open_job(rule.token, access, snapshot.sealer, snapshot.clock()), method, access)
+            return plan_opened_job(open_job(rule.token, access, sealer, now), method, access)
         case ExportPlace.FILE:
-            return plan_opened_file(open_file(rule.token, access, snapshot.sealer, snapshot.clock()), method, access)
+            return plan_opened_file(open_file(rule.token, access, sealer, now), method, access)
         case _:
             assert_never(rule.place)
 

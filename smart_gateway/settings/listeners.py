@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Tag
 from pydantic_core import PydanticCustomError
 
-from smart_gateway.settings.addresses import Listen, parse_listen
+from smart_gateway.settings.addresses import Listen, is_loopback, parse_listen
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.section import Section, Text, shape
@@ -86,6 +86,7 @@ class ListenerSettings(Section):
 
 def check_listeners(settings: Settings) -> Iterator[Problem]:
     """What is wrong with the listeners."""
+    yield from _explain(settings)
     server, path = settings.server, ("server", "listeners")
     if server.listeners is None:
         return
@@ -103,6 +104,17 @@ def check_listeners(settings: Settings) -> Iterator[Problem]:
         if server.management is not None and address.meets(parse_listen(server.management)):
             yield Problem((*path, index, "listen"), "must be another address than server.management")
         seen.append(listener)
+
+
+def _explain(settings: Settings) -> Iterator[Problem]:
+    """Tokens are typed there: they go over no network, and nobody elsewhere gets to ask."""
+    path: KeyPath = ("server", "explain")
+    if not settings.server.explain:
+        return
+    if settings.server.management is None:
+        yield Problem(path, "needs server.management: the page is there and nowhere else")
+    elif not is_loopback(parse_listen(settings.server.management).host):
+        yield Problem(path, "needs server.management at a loopback address, such as 127.0.0.1:9090: tokens are typed into the page")
 
 
 def _listener(listener: ListenerSettings, settings: Settings, path: KeyPath) -> Iterator[Problem]:

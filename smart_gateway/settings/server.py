@@ -55,7 +55,10 @@ class ServerSettings(Section):
     public_url: BaseUrl
     """The FHIR base URL that clients use. Its path is the only one that is served."""
     management: Listen | None = None
-    """Address and port of the health endpoints, never proxied; they are off without it."""
+    """Address and port of the health endpoints and the explain page, never proxied; they are off without it."""
+    explain: bool = False
+    """The explain page there, and its JSON twin: for whoever can open a connection on this machine. Only where `management` is at a loopback
+    address."""
     trusted_proxies: list[NetworkText] = Field(default=[])
     """Networks (`10.1.0.0/16`) whose forwarding headers are believed."""
     client_certificate_header: CertificateHeaderSettings | None = None

@@ -58,7 +58,9 @@ def test_a_limit_shows(config: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_refusal_shows(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, shown, _ = explained(config, capsys, "456")
     assert code == 3
-    assert shown == {"decision": "deny", "status": 403, "code": "refused-by-hook", "reasons": ["Not this patient."]}
+    assert shown["decision"] == "deny"
+    assert (shown["status"], shown["code"], shown["reasons"]) == (403, "refused-by-hook", ["Not this patient."])
+    assert (shown["interaction"], shown["grounds"], shown["upstream"]) == (None, [], [])
 
 
 def test_a_failure_is_none_of_the_tokens(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

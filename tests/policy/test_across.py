@@ -276,7 +276,8 @@ def test_a_compartment_that_the_upstream_cannot_search_is_refused_by_name() -> N
 
 def test_explain_names_every_search() -> None:
     request = parse("GET", "/Observation")
-    shown = explain_decision(request, authorize(request, Access(principal("patient/Observation.rs"), UNION)))
+    access = Access(principal("patient/Observation.rs"), UNION)
+    shown = explain_decision(request, authorize(request, access), access)
     assert [upstream["target"] for upstream in shown["upstream"]] == [
         "/Observation?subject=Patient/123",
         "/Observation?performer=Patient/123",

@@ -151,7 +151,8 @@ def test_the_patches_of_entries_are_foreseen() -> None:
 
 def test_explain_shows_every_entry() -> None:
     request = batch("batch", entry("GET", "Observation/o1"), entry("GET", "../x"), entry("DELETE", "Observation/o1"))
-    shown = explain_decision(request, authorize(request, Access(principal("patient/*.rs"), DEFAULT)))
+    access = Access(principal("patient/*.rs"), DEFAULT)
+    shown = explain_decision(request, authorize(request, access), access)
     assert shown["decision"] == "permit"
     assert [(e["decision"], e["status"], e["interaction"]) for e in shown["entries"]] == [
         ("permit", None, "read"),

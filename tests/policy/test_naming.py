@@ -48,9 +48,9 @@ def explained(method: str, target: str, scope: str = ALL, body: Any = None, head
             decision = judge_bodies(decision, request.batch, access, Limits())
         elif isinstance(decision, Permit) and isinstance(decision.plan.body, BodyCheck) and body is not None:
             decision = refuse_body(body, decision.plan.body, access) or decision
-        return explain_decision(request, decision)
+        return explain_decision(request, decision, access)
     except RequestError as error:
-        return explain_error(request, error)
+        return explain_error(request, error, access)
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
