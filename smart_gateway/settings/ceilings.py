@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.settings.building_policy import build_scopes
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.plain_scopes import meant_plain_scopes
@@ -42,6 +44,7 @@ def _client(name: str, client: ClientSettings, settings: Settings) -> Iterator[P
     trusted = {issuer.issuer for issuer in settings.issuers}
     if client.intersect_registered and client.registered_scopes is None:
         yield Problem((*path, "intersect_registered"), "needs registered_scopes")
+    yield from _disjoint(client, path)
     for index, issuer in enumerate(client.issuers or ()):
         if issuer not in trusted:
             yield Problem((*path, "issuers", index), "is none of issuers")
@@ -63,3 +66,16 @@ def _certificates(settings: Settings) -> Iterator[Problem]:
             if name == "*":
                 yield Problem(path, "names no client")
             seen.add(key)
+
+
+def _disjoint(client: ClientSettings, path: KeyPath) -> Iterator[Problem]:
+    """What the client has, and what it is limited to, without anything in common."""
+    for key in ("registered_scopes", "pin"):
+        given, limit = build_scopes(getattr(client, key)), build_scopes(client.limit)
+        if given and limit and not any(_meet(scope, other) for scope in given for other in limit):
+            yield warning((*path, "limit"), f"leaves nothing of its {key}")
+
+
+def _meet(scope: ResourceScope, limit: ResourceScope) -> bool:
+    """Whether a resource can be within both: a limit bounds scopes of every context."""
+    return bool(scope.permissions & limit.permissions) and (scope.type == limit.type or "*" in (scope.type, limit.type))

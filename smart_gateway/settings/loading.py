@@ -18,6 +18,7 @@ from smart_gateway.settings.document import MAX_BYTES, read_document
 from smart_gateway.settings.environment import options, overlay, variables
 from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import Finding, KeyPath, Place, Severity, has_errors, spell_key
+from smart_gateway.settings.including import Including
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.problems import Problem
 from smart_gateway.settings.secret import Surroundings
@@ -152,13 +153,12 @@ class _Reading:
 
     def _include_policy(self, root: Node, directory: Path) -> None:
         entry = root.content.get("policy") if isinstance(root.content, dict) else None
-        if entry is None or not isinstance(entry.node.content, str):
+        if entry is None:
             return
-        node = self.file(directory / entry.node.content, entry.node.place)
-        if node is None:
-            entry.node = Node(entry.node.place, {})  # the finding is there; the rest is judged as well
-        else:
-            entry.node = node
+        including = Including(directory, self.file)
+        entry.node = including.policy(entry.node)
+        self.findings.extend(including.findings)
+        self.files.extend(including.looked)
 
     def judge(self, root: Node, directory: Path, *, proxying: bool) -> Settings | None:
         """The findings of the model and of the checks across keys; what the model refuses is put aside, so that the rest is checked too."""

@@ -33,7 +33,7 @@ class Settings(Section):
     revocation: RevocationSettings = RevocationSettings()
     """Tokens that do not count although they verify."""
     policy: _PolicyOrPath = PolicySettings()
-    """What narrows the scopes: a mapping, or the path of a file that holds it."""
+    """What narrows the scopes: a mapping, or the path of a file or of a directory of `*.yaml` files that hold it."""
     hooks: HooksSettings | None = None
     """Your own code that refuses, limits or adds to who comes."""
     tenants: NotYet = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from smart_gateway.fhir.references import is_id
@@ -18,7 +18,7 @@ from smart_gateway.settings.operations import OperationName, OperationSettings
 from smart_gateway.settings.quantities import Duration
 from smart_gateway.settings.section import NotYet, Section, Text, later
 from smart_gateway.settings.udap import UdapSettings
-from smart_gateway.settings.users import ListedPatients, ScopeList, Users
+from smart_gateway.settings.users import ListedPatients, ScopeList, Users, listed
 from smart_gateway.settings.value_sets import ValueSetSettings
 
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}")
@@ -121,6 +121,9 @@ class PublicSettings(Section):
 class PolicySettings(Section):
     """What narrows the scopes of tokens."""
 
+    include: Annotated[list[Text], Field(min_length=1), BeforeValidator(listed)] | None = None
+    """Files, or directories of `*.yaml` files, that hold further parts of the policy: lists go on, mappings are united, and each name is
+    said once. Read in before the rest is judged."""
     clients: dict[Text, ClientSettings] | None = None
     """Absent: every client's scopes decide alone. Present: a client neither named nor met by `"*"` is refused, and `system/` scopes
     count only for `role: system`."""

@@ -401,6 +401,12 @@ WARNINGS = [
     (policy("users: {Patient: everything}"), "policy.users.Patient", "opens every patient's record"),
     (policy("public: [{interaction: read, type: Patient}]"), "policy.public[0].type", "without a token"),
     (policy("users: []"), "policy.users", "users get nothing"),
+    (
+        policy("clients: {a: {registered_scopes: [patient/Observation.rs], limit: [patient/Observation.c]}}"),
+        "policy.clients.a.limit",
+        "leaves nothing of its registered_scopes",
+    ),
+    (policy("clients: {a: {pin: [patient/Observation.rs], limit: [patient/Patient.rs]}}"), "policy.clients.a.limit", "of its pin"),
     (policy("clients: {a: {limit: [patient/Patient.r, patient/*.rs]}}"), "policy.clients.a.limit[0]", "adds nothing: patient/*.rs"),
     (
         policy("operations: {$a: {level: type, method: GET, scopes: [__x], answer: none}}"),
