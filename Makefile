@@ -10,6 +10,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   "$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
+# Over the cores of the machine, each file of tests in one process: what a file starts, it starts once.
+SPREAD := -n auto --dist loadfile
 CORE := fhir scopes request boundary policy answers
 
 help: ## this list
@@ -32,7 +34,7 @@ demo: .venv/.test ## run the gateway with nothing else installed, until Ctrl-C
 	$(BIN)/smart-gateway demo $(ARGS)
 
 test: .venv/.test ## the tests that need only Python
-	$(BIN)/python -m pytest -m "not integration" $(ARGS)
+	$(BIN)/python -m pytest -m "not integration" $(SPREAD) $(ARGS)
 
 lint: .venv/.dev ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -48,15 +50,14 @@ types: .venv/.dev ## mypy --strict
 contracts: .venv/.dev ## which room may import which
 	$(BIN)/lint-imports
 
-coverage: .venv/.test ## branch coverage of the rooms that decide: at least 95 %
-	$(BIN)/python -m pytest -m "not integration" -q --cov --cov-report= $(ARGS)
+coverage: .venv/.test ## branch coverage of the rooms that decide: at least 95 %, after make test ARGS="--cov --cov-report="
 	$(BIN)/coverage report --fail-under=95 --show-missing --skip-covered --include="$(shell echo $(CORE:%=smart_gateway/%/*) | tr ' ' ',')"
 
 policies: .venv/.test ## the example policies by their cases: all pass, every rule is held
 	$(BIN)/smart-gateway test examples/policies/*.test.yaml --threshold 100 $(ARGS)
 
 integration: .venv/.test ## against real HAPI and real Keycloak (needs Java 17 and Maven)
-	$(BIN)/python -m pytest -m integration $(ARGS)
+	$(BIN)/python -m pytest -m integration $(SPREAD) $(ARGS)
 
 bench: .venv/.test ## requests a second and CPU for each request (needs nginx and wrk)
 	$(BIN)/python -m benchmarks $(ARGS)

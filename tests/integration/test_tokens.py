@@ -60,7 +60,6 @@ def test_tokens_of_both_issuers_count(app: MakeApp, two_issuers: Gateway, issuer
         {"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}},
         {"cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}},
     ],
-    ids=str,
 )
 def test_a_claim_that_is_wrong_voids_the_token(app: MakeApp, two_issuers: Gateway, issuer: ScriptedIssuer, change: dict[str, Any]) -> None:
     refused(app(mint(issuer, **change), at=two_issuers).get("/Patient/pat-a"), 401)

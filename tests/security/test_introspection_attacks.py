@@ -239,7 +239,6 @@ async def test_an_opaque_token_opens_what_the_answer_grants() -> None:
         (lambda _: json_answer(said(aud=PUBLIC), 500), 503, "dependency-unavailable"),
         (lambda _: json_answer(said(aud=PUBLIC), 401), 503, "dependency-unavailable"),
     ],
-    ids=str,
 )
 async def test_every_other_answer_is_a_refusal(answer: Any, status: int, code: str | None) -> None:
     gate, upstream, _ = front(answer)
