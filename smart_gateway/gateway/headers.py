@@ -105,14 +105,15 @@ def _peer(scope: Scope) -> str | None:
 
 
 def client_address(scope: Scope, snapshot: Snapshot) -> str | None:
-    """The address of the client: the nearest one that is no trusted proxy. Spec: semantics 1."""
+    """The address of the client: the nearest one that is no trusted proxy; None where a proxy tells one that cannot be read, for its own
+    is not the client's. Spec: semantics 1."""
     peer = _peer(scope)
     if not snapshot.trusted_proxies or not _is_trusted(peer, snapshot):
         return peer if peer is not None and _address(peer) is not None else None
     told = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
-    for hop in reversed([hop.strip() for hop in told.split(",")]):
+    for hop in reversed([hop.strip() for hop in told.split(",")] if told.strip() else []):
         if _address(hop) is None:
-            break
+            return None
         peer = hop
         if not _is_trusted(hop, snapshot):
             break
