@@ -61,6 +61,7 @@ def _group(group: Group) -> dict[str, Any]:
         "clients": list(group.clients),
         "issuer": group.issuer,
         "actor": group.actor,
+        "having": group.circumstance,
         "users": list(group.users),
         "contexts": list(group.contexts),
         "types": list(group.types),
@@ -77,6 +78,7 @@ def _boundary(boundary: Boundary) -> dict[str, Any]:
         {
             "compartments": [f"{owner.type}/{id}" for owner in region.compartments for id in owner.ids],
             "filters": [filter.text for filter in region.filters],
+            "labels": [limit.text for limit in region.labels],
         }
         for region in boundary.regions
     ]
@@ -116,5 +118,6 @@ def _whose(group: Group) -> str:
     said = [f"clients {', '.join(group.clients)}", f"users {', '.join(group.users)}"]
     said.append("tokens with " + " or ".join("no scopes" if one == "none" else f"{one}/ scopes" for one in group.contexts))
     said += [f"issuer {group.issuer}"] if group.issuer != "any other" else []
+    said += [f"having {group.circumstance}"] if group.circumstance else []
     said += [f"actor {group.actor}"] if group.actor is not None else []
     return "; ".join(said)

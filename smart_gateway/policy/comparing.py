@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 from smart_gateway.boundary.containment import is_within
 from smart_gateway.boundary.model import NOTHING, Boundary, Compartment, Region, everything
@@ -15,17 +16,18 @@ from smart_gateway.fhir.references import Reference
 from smart_gateway.fhir.vocabulary import ParameterKind
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.admission import refuse_party
+from smart_gateway.policy.circumstances import Asked, Circumstance, asked_by
 from smart_gateway.policy.model import SERVER_TYPES, Policy
 from smart_gateway.principal import Actor, Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.scopes.scope import Context
-from smart_gateway.scopes.scopeset import ScopeSet
 
-PATIENT, USER = "the-patient", "the-user"
+PATIENT, USER, RELATED = "the-patient", "the-user", "the-related-patient"
 OTHERS = "any other"
 ALL_TYPES = "*"
 _ANONYMOUS = "nobody"
+_ORDINARY = Circumstance()
 _KINDS = ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Person", "none")
 
 
@@ -39,6 +41,7 @@ class Who:
     context: str
     issuer: str = OTHERS
     actor: str | None = None
+    circumstance: Circumstance = _ORDINARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,9 @@ class Change:
 def compare_boundaries(old: Policy, new: Policy) -> Iterator[Change]:
     """Every boundary that changes in what it holds."""
     types = sorted(old.vocabulary.types | new.vocabulary.types)
-    for who in _whos(old, new):
-        before, after = _Held(who, old), _Held(who, new)
+    asked = asked_by(old, new)
+    for who in _whos(old, new, asked):
+        before, after = _Held(who, old, asked), _Held(who, new, asked)
         for type in (ALL_TYPES, *types):
             relation = _Relation(type, old, new)
             for permission in Permission:
@@ -71,10 +75,10 @@ def compare_boundaries(old: Policy, new: Policy) -> Iterator[Change]:
 class _Held:
     """What one kind of token may touch under one policy."""
 
-    def __init__(self, who: Who, policy: Policy) -> None:
-        self._context = who.context
-        self._whole = Access(_principal(who, policy, ALL_TYPES), policy)
-        self._named = {type: Access(_principal(who, policy, type), policy) for type in SERVER_TYPES if who.context in set(Context)}
+    def __init__(self, who: Who, policy: Policy, asked: Asked) -> None:
+        named = SERVER_TYPES if who.context in set(Context) else ()
+        self._whole = Access(_principal(who, policy, asked, ALL_TYPES), policy)
+        self._named = {type: Access(_principal(who, policy, asked, type), policy) for type in named}
         self._refused = refuse_party(self._whole) is not None
 
     def boundary(self, type: str, permission: Permission) -> Boundary:
@@ -119,16 +123,15 @@ def _names_values(region: Region) -> bool:
     return any(filter.modifier in {"in", "not-in"} for filter in region.filters)
 
 
-def _whos(old: Policy, new: Policy) -> Iterator[Who]:
+def _whos(old: Policy, new: Policy, asked: Asked) -> Iterator[Who]:
     """Every kind of token that one of the policies could tell from another. ``any other`` is also a token that names no client."""
     yield Who(OTHERS, _ANONYMOUS, "none")
-    kinds = dict.fromkeys((*_KINDS, *sorted({*old.users, *new.users})))
     actors: tuple[str | None, ...] = (None,) if old.actors == new.actors else (None, OTHERS, *sorted(_names(old.actors, new.actors)))
-    for client in (*sorted(_names(old.clients, new.clients) | {*old.certifications, *new.certifications}), OTHERS):
+    clients = sorted(_names(old.clients, new.clients, old.certifications, new.certifications) | asked.clients)
+    for client in (*clients, OTHERS):
         for issuer in (OTHERS, *sorted(_issuers(client, old) | _issuers(client, new))):
-            for actor in actors:
-                for kind in kinds:
-                    yield from (Who(client, kind, context, issuer, actor) for context in (*map(str, Context), "none"))
+            for actor, kind, context, found in product(actors, _KINDS, (*map(str, Context), "none"), tuple(asked.circumstances())):
+                yield Who(client, kind, context, issuer, actor, found)
 
 
 def _names(*sections: Mapping[str, object] | None) -> set[str]:
@@ -140,21 +143,21 @@ def _issuers(client: str, policy: Policy) -> frozenset[str]:
     return rule.issuers or frozenset() if rule is not None else frozenset()
 
 
-def _principal(who: Who, policy: Policy, type: str) -> Principal:
+def _principal(who: Who, policy: Policy, asked: Asked, type: str) -> Principal:
     """The token that ``who`` describes, which asks for everything on ``type``."""
     if who.user == _ANONYMOUS:
         return Principal("", anonymous=True)
-    scopes = ScopeSet()
-    if who.context in set(Context):
-        scopes = read_scopes(f"{who.context}/{type}.cruds", replacement=None, v1_write="cud")
-    known = {*_names(policy.clients, policy.actors), *policy.certifications}
+    wanted = (f"{who.context}/{type}.cruds",) if who.context in set(Context) else ()
+    known = _names(policy.clients, policy.actors, policy.certifications) | asked.clients
     other = _unlike(known)
     actor = () if who.actor is None else (Actor(other if who.actor == OTHERS else who.actor),)
     return Principal(
         _unlike(_issuers(who.client, policy)) if who.issuer == OTHERS else who.issuer,
         client_id=other if who.client == OTHERS else who.client,
-        scopes=scopes,
+        scopes=read_scopes([*wanted, *who.circumstance.plain], replacement=None, v1_write="cud"),
         patient=PATIENT,
+        related_patient=RELATED,
+        claims=asked.claims(who.circumstance),
         fhir_user=None if who.user == "none" else Reference(who.user, USER),
         actors=actor,
     )
@@ -177,6 +180,7 @@ class Group:
     contexts: tuple[str, ...]
     issuer: str
     actor: str | None
+    circumstance: str
     types: tuple[str, ...]
     permissions: Permission
     before: Boundary
@@ -189,7 +193,7 @@ def group_changes(changes: Iterable[Change]) -> tuple[Group, ...]:
     """The same in fewer words: joined by permission, type, user, context and client, in this order, where all else is equal."""
     groups = [
         Group(
-            (c.who.client,), (c.who.user,), (c.who.context,), c.who.issuer, c.who.actor,
+            (c.who.client,), (c.who.user,), (c.who.context,), c.who.issuer, c.who.actor, c.who.circumstance.text,
             (c.type,), c.permission, c.before, c.after, c.opens, c.closes,
         )
         for c in changes

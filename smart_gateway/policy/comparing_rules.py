@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from smart_gateway.policy.circumstances import asked_by
 from smart_gateway.policy.model import ClientRule, Policy
 
 # Told by the boundaries, or without a say in what is open: how the upstream is asked, and which status a refusal has.
 _TOLD = frozenset(
     (
-        "clients actors users shared_types compartment_additions writable_server_types binary value_sets certifications "
+        "clients actors users patients labels shared_types compartment_additions writable_server_types binary value_sets certifications "
         "foreign_patient_search absent_and_forbidden compartment_search conditions capabilities"
     ).split()
 )
@@ -38,11 +39,16 @@ def compare_rules(old: Policy, new: Policy) -> Iterator[Difference]:
     yield from _public(old, new)
     yield from _writes(old, new)
     yield from _certified(old, new)
+    yield from _operations(old, new)
+    yield from _emergencies(old, new)
+    yield from _rate("requests_per_minute", old.requests_per_minute, new.requests_per_minute)
+    if not asked_by(old, new).is_exhausted and (old.users, old.labels) != (new.users, new.labels):
+        yield Difference("users and labels", "more conditions than can be combined", "the same", opens=True, closes=True, unknown=True)
     for name in sorted({*(old.clients or {}), *(new.clients or {})}):
         before, after = _rule(name, old), _rule(name, new)
         if before is not None and after is not None:
             yield from _arrival(name, before, after)
-    weighed = _TOLD | {"public", "update_as_create", "certified_only"}
+    weighed = _TOLD | {"public", "update_as_create", "certified_only", "operations", "break_glass", "requests_per_minute"}
     for field in fields(Policy):
         if field.compare and field.name not in weighed:
             yield from _unknown(field.name, getattr(old, field.name), getattr(new, field.name))
@@ -91,7 +97,7 @@ def _present(value: object) -> str:
 
 def _arrival(name: str, old: ClientRule, new: ClientRule) -> Iterator[Difference]:
     """How a client may come: from where, by how old a token, and bound by what."""
-    weighed = _CLIENT_TOLD | {"networks", "max_token_age", "sender_constraint"}
+    weighed = _CLIENT_TOLD | {"networks", "max_token_age", "sender_constraint", "groups", "requests_per_minute"}
     if old.networks != new.networks:
         wider, narrower = not _inside(new, old), not _inside(old, new)
         yield Difference(f"clients.{name}.networks", _networks(old), _networks(new), opens=wider, closes=narrower)
@@ -101,6 +107,10 @@ def _arrival(name: str, old: ClientRule, new: ClientRule) -> Iterator[Difference
     if old.sender_constraint != new.sender_constraint:
         wider, narrower = not _stricter(new, old), not _stricter(old, new)
         yield Difference(f"clients.{name}.sender_constraint", _proofs(old), _proofs(new), opens=wider, closes=narrower)
+    if old.groups != new.groups:
+        wider, narrower = not _within_groups(new.groups, old.groups), not _within_groups(old.groups, new.groups)
+        yield Difference(f"clients.{name}.groups", _listed(old.groups), _listed(new.groups), opens=wider, closes=narrower)
+    yield from _rate(f"clients.{name}.requests_per_minute", old.requests_per_minute, new.requests_per_minute)
     for field in fields(ClientRule):
         if field.name not in weighed:
             yield from _unknown(f"clients.{name}.{field.name}", getattr(old, field.name), getattr(new, field.name))
@@ -128,6 +138,36 @@ def _stricter(inner: ClientRule, outer: ClientRule) -> bool:
 
 def _proofs(rule: ClientRule) -> str:
     return "unbound too" if rule.sender_constraint is None else " or ".join(sorted(rule.sender_constraint))
+
+
+def _within_groups(inner: frozenset[str] | None, outer: frozenset[str] | None) -> bool:
+    return outer is None or (inner is not None and inner <= outer)
+
+
+def _listed(groups: frozenset[str] | None) -> str:
+    return "any" if groups is None else ", ".join(sorted(groups)) or "none"
+
+
+def _rate(rule: str, old: int | None, new: int | None) -> Iterator[Difference]:
+    if old != new:
+        one, other = (float("inf") if rate is None else rate for rate in (old, new))
+        yield Difference(rule, f"{one:g}", f"{other:g}", opens=other > one, closes=other < one)
+
+
+def _operations(old: Policy, new: Policy) -> Iterator[Difference]:
+    """One that is opened otherwise is closed as it was and opened as it is."""
+    for one in (one for one in old.operations if one not in new.operations):
+        yield Difference(f"operations.{one.name}", "opened as OLD says", "not as OLD says", opens=False, closes=True)
+    for one in (one for one in new.operations if one not in old.operations):
+        yield Difference(f"operations.{one.name}", "not as NEW says", "opened as NEW says", opens=True, closes=False)
+
+
+def _emergencies(old: Policy, new: Policy) -> Iterator[Difference]:
+    one, other = old.break_glass, new.break_glass
+    if one is not None and other is not None:
+        yield from _unknown("break_glass", one, other)
+    elif one != other:
+        yield Difference("break_glass", _present(one), _present(other), opens=one is None, closes=other is None)
 
 
 def _unknown(rule: str, before: object, after: object) -> Iterator[Difference]:
