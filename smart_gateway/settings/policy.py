@@ -79,7 +79,8 @@ class ClientSettings(Section):
     """The issuers whose tokens may name this client; in those of others it is nobody (403). Absent: any. With several issuers, names of
     clients can meet."""
     networks: Annotated[list[NetworkText], Field(min_length=1)] | None = None
-    """Networks (`10.1.0.0/16`) that it must come from; behind a proxy, `server.trusted_proxies` says whose word counts for that."""
+    """Networks (`10.1.0.0/16`) that it must come from; behind a proxy, `server.trusted_proxies` says whose word counts for that.
+    An address that it tells and that cannot be read (with a port, `unknown`) is in none."""
     max_token_age: Duration | None = None
     """How long after its `iat` a token of this client serves at most."""
     sender_constraint: Literal["dpop", "mtls", "any"] | None = None
