@@ -49,10 +49,6 @@ Keys of features that this version does not have are known and refused ("not ava
 a limit that nothing enforces. They are listed at the end.
 """
 
-_LATER_VALUES = """And these values: the user bound `related_patient`, the list form of `policy.users`,
-public interactions other than the three named.
-"""
-
 
 def render() -> str:
     """The whole page."""
@@ -64,9 +60,7 @@ def render() -> str:
         if rows:
             description = section.get("description", "")
             parts.append(f"## {title}\n\n{description}\n\n| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
-    parts.append(
-        "## Not available in this version\n\n" + ", ".join(f"`{name}`" for name in sorted({*later, "tenants"})) + "\n\n" + _LATER_VALUES
-    )
+    parts.append("## Not available in this version\n\n" + ", ".join(f"`{name}`" for name in sorted({*later, "tenants"})) + "\n")
     return "\n".join(parts)
 
 

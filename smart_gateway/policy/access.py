@@ -8,13 +8,13 @@ from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
 from smart_gateway.boundary.model import NOTHING, Boundary, Region
-from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.ceilings import ceilings, leaves_all, names_all, within
 from smart_gateway.policy.emergencies import emergency_grounds
 from smart_gateway.policy.granting import Grant, Standing, grant, user_grounds
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.groups import group_bound, group_ground
 from smart_gateway.policy.model import ClientRule, Policy
+from smart_gateway.policy.requirements import public_permissions
 from smart_gateway.policy.restricting import restrictions
 from smart_gateway.policy.users import listed_patients, user_bounds
 from smart_gateway.policy.wording import describe
@@ -25,12 +25,6 @@ from smart_gateway.scopes.scope import Context, ResourceScope
 _T = TypeVar("_T")
 _MOST_KEPT = 1024  # more than the boundaries that one access has itself
 _ANY_CLIENT = ClientRule(system_role=True)  # without a clients section every client's scopes decide alone
-_PUBLIC = {
-    Interaction.READ: Permission.READ,
-    Interaction.VREAD: Permission.READ,
-    Interaction.SEARCH_TYPE: Permission.SEARCH,
-    Interaction.SEARCH_COMPARTMENT: Permission.SEARCH,
-}
 
 
 class Access:
@@ -207,9 +201,11 @@ class Access:
     def _public(self, type: str, permission: Permission) -> tuple[Boundary, tuple[Ground, ...]]:
         """Public interactions, and what a listener opens to everybody, count as bounded (semantics 11): the whole type at most."""
         for rule in self.policy.public:
-            if rule.type == type and _PUBLIC.get(rule.interaction) is permission:
+            if rule.type == type and permission in public_permissions(rule):
                 region = Region(sources=(f"public {rule.interaction} {type}",))
-                return Boundary.of([region]), (Ground("public", f"{rule.interaction} {type}", "grants", "needs no token"),)
+                return Boundary.of([region]), (
+                    Ground("public", f"{rule.interaction} {type}", "grants", "needs no token", self.policy.place("public")),
+                )
         given = [grant(scope, type, permission, self.standing.for_limits()) for scope in self.principal.scopes.resources]
         boundary = _union(given)
         if boundary.is_everything:

@@ -35,7 +35,7 @@ from smart_gateway.policy.plan import (
     Stream,
 )
 from smart_gateway.policy.reading import plan_read, require_known_media
-from smart_gateway.policy.requirements import DISCOVERY, REQUIRED
+from smart_gateway.policy.requirements import DISCOVERY, PAGED, REQUIRED
 from smart_gateway.policy.searching import plan_search
 from smart_gateway.policy.writing import plan_create, plan_delete, plan_update
 from smart_gateway.request.completing import is_complete
@@ -45,15 +45,18 @@ from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import ResourceScope
 
 _NO_SCOPE = Denial("insufficient-scope", "The token grants no permission on any type.")
+_NOT_PUBLIC = Denial("token-missing", "This needs an access token: the policy does not open it to everybody.")
 _SEARCHES = frozenset({Interaction.SEARCH_SYSTEM, Interaction.SEARCH_COMPARTMENT})
 _ASYNC = Denial("respond-async", "Prefer: respond-async is refused under a bounded token.", "http.Prefer")
 
 
 def is_public(request: FhirRequest, policy: Policy) -> bool:
-    """Whether the request needs no token: discovery, and what the policy lists (semantics 11)."""
+    """Whether the request needs no token: discovery, what the policy lists, and the pages of that (semantics 11)."""
     if request.interaction in DISCOVERY:
         return True
-    return any(rule.interaction is request.interaction and rule.type == request.type for rule in policy.public)
+    meant = PAGED if request.interaction is Interaction.PAGE else frozenset({request.interaction})
+    asked = (request.type, request.operation)
+    return any(rule.interaction in meant and (rule.type, rule.operation) == asked for rule in policy.public)
 
 
 def authorize_types(request: FhirRequest, access: Access) -> Deny | None:
@@ -68,6 +71,8 @@ def _judge_types(request: FhirRequest, access: Access) -> Deny | None:
     refused = refuse_party(access)
     if refused is not None:
         return refused
+    if access.principal.anonymous and not access.principal.scopes.resources and not is_public(request, access.policy):
+        return Deny(403, (_NOT_PUBLIC,))
     if request.interaction is Interaction.BATCH:
         return None if any(_holds(access, permission) for permission in Permission) else Deny(403, (_NO_SCOPE,))
     if request.interaction is Interaction.OPERATION:

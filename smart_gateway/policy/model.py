@@ -155,10 +155,11 @@ class Certification:
 
 @dataclass(frozen=True, slots=True)
 class PublicInteraction:
-    """An interaction that needs no token; ``type`` None only for interactions without one."""
+    """An interaction that needs no token; ``type`` None only for interactions without one, ``operation`` the name of an operation."""
 
     interaction: Interaction
     type: str | None = None
+    operation: str | None = None
 
 
 class OperationAnswer(StrEnum):

@@ -60,7 +60,7 @@ def build_policy(settings: Settings) -> Policy:
         shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
         compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},
         writable_server_types=frozenset(policy.writes.server_types),
-        public=tuple(PublicInteraction(Interaction(rule.interaction), rule.type) for rule in policy.public),
+        public=tuple(PublicInteraction(Interaction(rule.interaction), rule.type, rule.operation) for rule in policy.public),
         foreign_patient_search=policy.foreign_patient_search,
         binary=policy.binary,
         absent_and_forbidden=policy.absent_and_forbidden,

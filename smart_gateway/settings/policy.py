@@ -16,7 +16,7 @@ from smart_gateway.settings.labels import Labels
 from smart_gateway.settings.limits import Count, LimitsSettings
 from smart_gateway.settings.operations import OperationName, OperationSettings
 from smart_gateway.settings.quantities import Duration
-from smart_gateway.settings.section import NotYet, Section, Text, later
+from smart_gateway.settings.section import NotYet, Section, Text
 from smart_gateway.settings.udap import UdapSettings
 from smart_gateway.settings.users import ListedPatients, ScopeList, Users, listed
 from smart_gateway.settings.value_sets import ValueSetSettings
@@ -109,14 +109,16 @@ class WriteSettings(Section):
 class PublicSettings(Section):
     """One interaction that needs no token."""
 
-    interaction: Annotated[
-        Literal["read", "vread", "search-type"],
-        later("create", "update", "patch", "delete", "operation", "search-system", "search-compartment", "batch", "history-instance",
-              "history-type", "history-system"),
+    interaction: Literal[
+        "read", "vread", "search-type", "search-compartment", "search-system", "create", "update", "patch", "delete", "history-instance",
+        "history-type", "history-system", "operation", "batch",
     ]  # fmt: skip
-    """The interaction."""
-    type: Text
-    """The resource type."""
+    """The interaction. `search-system`, `history-system` and `batch` open nothing by themselves: what other interactions of this list open
+    can be asked for in this way too."""
+    type: Text | None = None
+    """The resource type; of `search-system`, `history-system` and `batch` there is none."""
+    operation: OperationName | None = None
+    """Of `operation` its name: one of the gateway's own list that reads."""
 
 
 class PolicySettings(Section):

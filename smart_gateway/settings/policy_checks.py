@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterator
 from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 from smart_gateway.policy.model import DEFAULT_SHARED_TYPES, SERVER_TYPES
+from smart_gateway.policy.operation_table import opened_on
 from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.scopes.scope import Context, ResourceScope, ScopeKind
+from smart_gateway.scopes.scope import Context, ResourceScope
 from smart_gateway.settings.complaints import nearest
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.operation_checks import check_operations
 from smart_gateway.settings.plain_scopes import meant_plain_scopes
-from smart_gateway.settings.policy import ClientSettings, PolicySettings
+from smart_gateway.settings.policy import ClientSettings, PolicySettings, PublicSettings
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.scope_checks import check_scopes
 
+_WITHOUT_TYPE = frozenset({"search-system", "history-system", "batch"})
+_WRITES = frozenset({"create", "update", "patch", "delete"})
 _BOUNDED_ONLY_BY_CONTEXT = frozenset({"Binary"})  # its securityContext decides; as a shared type it would be open to all
-_HARMLESS = frozenset({ScopeKind.CONTEXT, ScopeKind.IDENTITY, ScopeKind.REFRESH})
 
 
 def check_policy(policy: PolicySettings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
@@ -111,12 +113,37 @@ def _server_types(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Pr
 
 def _public(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
     for index, rule in enumerate(policy.public):
-        path: KeyPath = ("policy", "public", index, "type")
-        unknown = _unknown_type(rule.type, path, vocabulary)
+        path: KeyPath = ("policy", "public", index)
+        yield from _public_operation(rule, path)
+        if rule.interaction in _WITHOUT_TYPE:
+            if rule.type is not None:
+                yield Problem((*path, "type"), f"{rule.interaction} is of no type")
+            continue
+        if rule.type is None:
+            yield Problem((*path, "type"), "is missing")
+            continue
+        unknown = _unknown_type(rule.type, (*path, "type"), vocabulary)
         if unknown is not None:
             yield unknown
+        elif rule.interaction in _WRITES:
+            yield from _public_write(rule.type, (*path, "interaction"))
         elif rule.type == "Patient" or vocabulary.inclusion("Patient", rule.type):
-            yield warning(path, "patients' data without a token: everyone can read it")
+            yield warning((*path, "type"), "patients' data without a token: everyone can read it")
+
+
+def _public_write(type: str, path: KeyPath) -> Iterator[Problem]:
+    if type in SERVER_TYPES:
+        yield Problem(path, f"{type} changes what the server does: never without a token")
+    else:
+        yield warning(path, "everyone can write this without a token")
+
+
+def _public_operation(rule: PublicSettings, path: KeyPath) -> Iterator[Problem]:
+    if (rule.operation is None) == (rule.interaction == "operation"):
+        yield Problem((*path, "operation"), "belongs to the interaction operation, and to no other")
+    elif rule.operation is not None and rule.operation not in opened_on(rule.type):
+        text = "is no operation of the gateway's own list on this type: those that a policy opens need a token"
+        yield Problem((*path, "operation"), text, nearest(rule.operation, opened_on(rule.type)))
 
 
 _RULES: tuple[Callable[[PolicySettings, Vocabulary], Iterator[Problem]], ...] = (

@@ -77,6 +77,17 @@ CASES = [
     (policy("clients: {app: {limit: @patient/*.rs}}"), "policy.clients.app.limit", "must be a list, not a text", None),
     (policy("clients: {app: {limit: [@1]}}"), "policy.clients.app.limit[0]", "must be a text, not a number", None),
     (policy("users: {Patient: @{}}"), "policy.users.Patient", "names a compartment or patients", None),
+    (policy("public: [{interaction: batch, type: @Patient}]"), "policy.public[0].type", "is of no type", None),
+    (policy("public: [@{interaction: create}]"), "policy.public[0].type", "is missing", None),
+    (policy("public: [{interaction: @create, type: Subscription}]"), "policy.public[0].interaction", "never without a token", None),
+    (policy("public: [@{interaction: operation, type: ValueSet}]"), "policy.public[0].operation", "belongs to", None),
+    (policy("public: [{interaction: read, type: ValueSet, operation: @$expand}]"), "policy.public[0].operation", "belongs to", None),
+    (
+        policy("public: [{interaction: operation, type: ValueSet, operation: @$expan}]"),
+        "policy.public[0].operation",
+        "is no operation",
+        "$expand",
+    ),
     (policy("operations: @{}"), "policy.operations", "must not be empty", None),
     (
         policy("operations: {my-op: @{level: type, method: GET, scopes: [__x]}}"),
@@ -337,7 +348,6 @@ LATER = [
     ("tenants: []", "tenants"),
     ("policy: {fields: []}", "policy.fields"),
     ("policy: {search: {}}", "policy.search"),
-    ("policy: {public: [{interaction: create, type: Patient}]}", "policy.public[0].interaction"),
 ]
 
 
@@ -400,6 +410,7 @@ WARNINGS = [
     (policy("users: {Practitioner: []}"), "policy.users.Practitioner", "get nothing"),
     (policy("users: {Patient: everything}"), "policy.users.Patient", "opens every patient's record"),
     (policy("public: [{interaction: read, type: Patient}]"), "policy.public[0].type", "without a token"),
+    (policy("public: [{interaction: create, type: Observation}]"), "policy.public[0].interaction", "everyone can write"),
     (policy("users: []"), "policy.users", "users get nothing"),
     (
         policy("clients: {a: {registered_scopes: [patient/Observation.rs], limit: [patient/Observation.c]}}"),
