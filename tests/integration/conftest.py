@@ -17,6 +17,8 @@ from tests.integration.servers.gateway import Gateway, StartGateway, start_gatew
 from tests.integration.servers.hapi import Hapi, start_hapi
 from tests.integration.servers.keycloak import Keycloak, start_keycloak
 from tests.integration.servers.machine import missing_tools
+from tests.integration.ward import Ward
+from tests.support.issuer import ScriptedIssuer, serve
 
 HERE = Path(__file__).resolve().parent
 
@@ -83,6 +85,19 @@ def gateways(work: Path) -> Iterator[StartGateway]:
         assert "eyJ" not in said, f"a token in {gateway.running.log}"
         assert "Traceback" not in said, said[-4000:]
     assert set(codes) <= {0, -signal.SIGTERM}, f"a gateway did not stop in good order: {codes}"
+
+
+@pytest.fixture(scope="session")
+def ward(java: None, work: Path, gateways: StartGateway) -> Iterator[Ward]:
+    """A HAPI of its own for what tests relabel and hide, and an issuer that says what they want."""
+    server = start_hapi(work / "ward.log")
+    try:
+        with serve(ScriptedIssuer()) as issuer:
+            made = Ward(server, issuer, gateways)
+            yield made
+            made.close()
+    finally:
+        server.running.stop()
 
 
 @pytest.fixture(scope="session")
