@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.admission import refuse_party
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.emergencies import BreakGlass, Emergency, EmergencyCall, Lift, StepUpWanted
 from smart_gateway.policy.exporting import EXPORT_OPERATIONS
@@ -27,6 +28,9 @@ def break_glass(call: EmergencyCall, request: FhirRequest, access: Access, now: 
     """What ``access`` is in the emergency of this one request, nothing of which is kept; or why there is none. Raises StepUpWanted."""
     rule = access.policy.break_glass
     assert rule is not None  # INVARIANT: without a rule no header calls anything
+    stranger = refuse_party(access)
+    if stranger is not None:
+        return stranger
     objection = _objection(rule, call, request, access, now)
     if objection is not None:
         return Deny(403, (objection,), grounds=(_ground(rule, access.policy),))

@@ -69,8 +69,7 @@ def build(
     previous: Built | None = None,
 ) -> Built:
     """Builds anew. ``sealing_key`` seals where the settings name no key; without both a key is made up. ``recording`` opens the audit
-    files; raises OSError where one cannot be opened. Keys that ``previous`` has fetched are kept where the issuers are the same, so
-    that a reload during an issuer's outage locks nobody out.
+    files; raises OSError where one cannot be. Keys that ``previous`` has of the same issuers are kept: their outage locks nobody out.
     """
     policy = build_policy(settings)
     limits = build_limits(settings.policy)
