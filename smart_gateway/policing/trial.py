@@ -73,7 +73,7 @@ async def run_case(case: Case, stage: Stage) -> Outcome:
         now=NOW,
     )
     sent = await _ask(Gateway(server, lambda: snapshot), _scope(case, snapshot), _bytes(case.settings.body))
-    return _outcome(log.events[0], sent, tuple(server.asked))
+    return _outcome(log.events[-1], sent, tuple(server.asked))
 
 
 def make_principal(token: TokenSettings, issuers: tuple[IssuerConfig, ...], stage: Stage) -> Principal:
