@@ -56,7 +56,7 @@ coverage: .venv/.test ## branch coverage of the rooms that decide: at least 95 %
 policies: .venv/.test ## the example policies by their cases: all pass, every rule is held
 	$(BIN)/smart-gateway test examples/policies/*.test.yaml --threshold 100 $(ARGS)
 
-integration: .venv/.test ## against real HAPI and real Keycloak (needs Java 17 and Maven)
+integration: .venv/.test ## against real HAPI and real Keycloak (needs Java 17 and Maven), and in Chromium (pip install -e '.[browser]')
 	$(BIN)/python -m pytest -m integration $(SPREAD) $(ARGS)
 
 bench: .venv/.test ## requests a second and CPU for each request (needs nginx and wrk)

@@ -17,7 +17,8 @@ from smart_gateway.request.model import FhirRequest
 def explain_decision(request: FhirRequest, decision: Decision, access: Access) -> dict[str, Any]:
     """One object: the decision, why, what would be sent upstream and what would be checked; of a batch the same for its ``entries``."""
     shown = _head(request)
-    shown["grounds"] = [_ground(ground, decision) for ground in looked_at(request, decision.grounds, access)]
+    looked = looked_at(request, decision.grounds, access)
+    shown["grounds"] = [_ground(ground, decides(ground, decision, looked)) for ground in looked]
     if isinstance(decision, Deny):
         first, places = decision.causes[0], _places(cause.expression for cause in decision.causes)
         scopes = [missing.scope for missing in decision.missing]
@@ -39,7 +40,7 @@ def explain_error(request: FhirRequest | None, error: SmartGatewayError, access:
     shown = _head(request)
     looked = looked_at(request, (), access) if request is not None and access is not None else ()
     code, expression = getattr(error, "reason", error.code), getattr(error, "expression", None)
-    shown |= {"grounds": [_ground(ground, None) for ground in looked]}
+    shown |= {"grounds": [_ground(ground, decides(ground, None, looked)) for ground in looked]}
     shown |= {"decision": "deny", "status": error.status, "code": code, "reasons": [error.text]}
     return shown | {"expressions": _places([expression]), "upstream": [], "checks": [], "required_scopes": [], "hint": False}
 
@@ -69,9 +70,9 @@ def _places(expressions: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(place for place in expressions if place is not None))
 
 
-def _ground(ground: Ground, decision: Decision | None) -> dict[str, Any]:
+def _ground(ground: Ground, decided: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {"source": ground.source, "rule": ground.rule, "result": ground.result, "text": ground.text}
-    shown["decided"] = decides(ground, decision)
+    shown["decided"] = decided
     return shown if ground.place is None else {**shown, "place": ground.place}
 
 

@@ -15,6 +15,7 @@ from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
 _GRANTS, _LIMITS, _DENIES, _IGNORED = "grants", "limits", "denies", "ignored"
+_USER = "user"  # rules that bound user/ scopes alone
 _OUTSIDE = frozenset({"not-found", "outside-boundary", "foreign-patient"})
 _FEW = 5  # types that are named; of more, how many they are is said
 
@@ -26,13 +27,14 @@ def looked_at(request: FhirRequest, told: tuple[Ground, ...], access: Access) ->
     return (*found, *(ground for ground in _passed_over(request, access) if (ground.source, ground.rule) not in known))
 
 
-def decides(ground: Ground, decision: Decision | None) -> bool:
-    """Whether ``ground`` is one of those by which ``decision`` fell as it did; None is a request that is refused for its form."""
+def decides(ground: Ground, decision: Decision | None, looked: tuple[Ground, ...]) -> bool:
+    """Whether ``ground``, of all that were ``looked`` at, is one of those by which ``decision`` fell as it did; None is a request that is
+    refused for its form."""
     if decision is None or ground.result == _IGNORED:
         return False
-    if ground.result != _GRANTS or isinstance(decision, Permit):
-        return True
-    return decision.causes[0].code in _OUTSIDE  # outside of what it grants
+    if isinstance(decision, Permit):
+        return ground.source != _USER or any(other.result == _GRANTS and other.rule.startswith("user/") for other in looked)
+    return ground.result != _GRANTS or decision.causes[0].code in _OUTSIDE  # outside of what it grants
 
 
 def _asked_for(request: FhirRequest, access: Access) -> Iterator[Ground]:

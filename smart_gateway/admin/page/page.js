@@ -87,7 +87,7 @@ const grounds = (shown, level) => {
   const table = element("table", [caption, head, element("tbody", shown.grounds.map(row))]);
   const title = element(`h${level}`, "Scopes and rules");
   // What may have to be scrolled must be reachable by keyboard.
-  return [title, element("div", table, { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scopes and rules" })];
+  return [title, element("div", table, { class: "scroll", tabindex: "0", role: "group", "aria-label": "Scopes and rules" })];
 };
 
 const sent = (request) => {
