@@ -87,7 +87,7 @@ def audit_event(event: DecisionEvent, observer: Observer) -> dict[str, Any]:
 
 def _profile(event: DecisionEvent, kind: _Kind) -> str | None:
     """Profiles promise an instance of data, or a query."""
-    if kind.profile is None or event.outcome != "permit" or not (kind.is_query or (event.type is not None and event.id is not None)):
+    if kind.profile is None or _outcome(event) != _SUCCESS or not (kind.is_query or (event.type is not None and event.id is not None)):
         return None
     return f"{_BALP}/StructureDefinition/IHE.BasicAudit.{'Patient' if _patient(event) is not None else ''}{kind.profile}"
 
