@@ -250,7 +250,8 @@ def test_compare_finds_nothing_where_nothing_changed(folder: Path, capsys: pytes
 
 
 def test_what_stands_outside_the_policy_is_not_weighed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = "server: {public_url: http://localhost/fhir}\nupstream: {url: http://localhost:8090/fhir, fhir_version: R4}\nissuers: [{issuer: %s}]\n"
+    around = "server: {public_url: http://localhost/fhir}\nupstream: {url: http://localhost:8090/fhir, fhir_version: R4}\n"
+    settings = around + "issuers: [{issuer: %s}]\n"
     (folder / "one.yaml").write_text(settings % "https://one.example")
     (folder / "two.yaml").write_text(settings % "https://two.example")
     assert main(["compare", "one.yaml", "two.yaml"]) == 3
@@ -278,6 +279,10 @@ def line(**members: Any) -> str:
     return json.dumps({**known, **members})
 
 
+ENTRIES = [
+    {"interaction": "create", "type": "Task", "status": 201, "count": 2},
+    {"interaction": "delete", "type": "Task", "status": 403, "count": 1},
+]
 SEARCH = {"interaction": "search-type", "type": "Observation"}
 
 
@@ -295,14 +300,17 @@ SEARCH = {"interaction": "search-type", "type": "Observation"}
         ([line(**SEARCH, rules=["patient/*.rs", "user/*.rs"])], ["patient/Observation.s", "user/Observation.s"], []),
         ([line(interaction="operation", type="Patient", rules=["patient/*.rs"])], ["patient/*.rs"], ["patient/*.rs"]),
         (
-            [line(interaction="batch", type=None, rules=["user/*.cruds"], entries=[{"interaction": "create", "type": "Task", "status": 201, "count": 2},
-                                                                                   {"interaction": "delete", "type": "Task", "status": 403, "count": 1}])],
+            [line(interaction="batch", type=None, rules=["user/*.cruds"], entries=ENTRIES)],
             ["user/Task.c"],
             [],
         ),
-        ([line(**SEARCH, outcome="deny", rules=["patient/*.rs"]), line(interaction="read", type="Patient", rules=["patient/*.r"])], ["patient/Patient.r"], []),
+        (
+            [line(**SEARCH, outcome="deny", rules=["patient/*.rs"]), line(interaction="read", type="Patient", rules=["patient/*.r"])],
+            ["patient/Patient.r"],
+            [],
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_least_is_suggested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], records: list[str], limit: list[str], kept: list[str]
 ) -> None:
