@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cachetools import LRUCache
 
+from smart_gateway.gateway.void_scopes import VoidScopes
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal
@@ -14,6 +15,7 @@ class Accesses:
 
     def __init__(self, size: int = 10_000) -> None:
         self._held: LRUCache[int, Access] = LRUCache(size)
+        self._void = VoidScopes()
 
     def of(self, principal: Principal, policy: Policy) -> Access:
         """The Access of this very principal object: the verifier gives the same one while a token is cached.
@@ -23,5 +25,6 @@ class Accesses:
         held = self._held.get(id(principal))
         if held is not None and held.principal is principal and held.policy is policy:
             return held
+        self._void.note(principal, policy)
         access = self._held[id(principal)] = Access(principal, policy)
         return access
