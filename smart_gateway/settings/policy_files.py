@@ -86,7 +86,9 @@ def without(examination: Examination, rule: Rule) -> Settings | None:
 
 
 def is_policy(source: Path) -> bool:
-    """Whether a file holds the keys of a policy and none of a whole configuration."""
+    """Whether a file holds the keys of a policy and none of a whole configuration; a directory is one that is put together."""
+    if source.is_dir():
+        return True
     try:
         with source.open("rb") as stream:
             root = read_document(stream.read(MAX_BYTES + 1), str(source)).root
