@@ -72,7 +72,10 @@ class Collector:
         return len(self._state.queue)
 
     def offer(self, event: DecisionEvent) -> bool:
-        """Leaves ``event`` to be posted in its time; False where there is no room for it. What was kept already, and went well, needs no second event."""
+        """Leaves ``event`` to be posted in its time; False where there is no room for it.
+
+        What was kept when it began, and went well, needs no second event.
+        """
         if event.kept and event.outcome == "permit" and event.status < 400:
             return True
         state = self._state
