@@ -23,6 +23,7 @@ from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.stored import Stored, check_stored
 from smart_gateway.gateway.subrequest import Inner
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.changing import refuse_changes
 from smart_gateway.policy.exports import OpenExport
 from smart_gateway.policy.paging import plan_opened
 from smart_gateway.policy.patching import judge_patch
@@ -149,4 +150,5 @@ class Preparation:
             case BodyCheck() as check:
                 resource, sent = await body.resource(check)
                 known = await inside(check.boundary, resource, check.type, self._access, self._inner)
-                return refuse_body(resource, check, self._access, known) or Outgoing(upstream, sent)
+                refused = refuse_body(resource, check, self._access, known) or refuse_changes(stored, resource, check, self._access)
+                return refused or Outgoing(upstream, sent)

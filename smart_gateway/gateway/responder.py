@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.empty import empty_searchset
 from smart_gateway.answers.links import self_url
+from smart_gateway.answers.masking import masked
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.media import FHIR_JSON
 from smart_gateway.gateway import conditions, discovery
@@ -96,7 +98,11 @@ class Responder:
         if isinstance(answer, Deny):
             await self._exchange.refuse(answer)
         else:
-            await self._exchange.answer(answer, public=public)
+            await self._exchange.answer(answer if public else self._masked(answer), public=public)
+
+    def _masked(self, answer: Answer) -> Answer:
+        """Without the elements that the policy hides; the content of a Binary is no resource."""
+        return replace(answer, body=masked(answer.body, self._access)) if JSON_TYPE in answer.headers else answer
 
     async def _pass(self, outgoing: Outgoing) -> None:
         """Nothing is to be checked: the answer streams, and so does a body that was not read."""

@@ -20,6 +20,7 @@ from smart_gateway.policy.includes import INCLUDES, hidden_by_summary, judge_inc
 from smart_gateway.policy.localising import local_value
 from smart_gateway.policy.modifiers import VALUE_SET, is_known, reaches_outside
 from smart_gateway.policy.owners import Owners
+from smart_gateway.policy.revealing import revealing
 from smart_gateway.policy.verdicts import Drop, Foreign, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
 from smart_gateway.request.model import FhirRequest, QueryParameter
 
@@ -54,7 +55,7 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
     count_only = any(wants_count(p) for p in request.parameters)
     return Judgement(
         pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *chosen.pairs),
-        denials=tuple(dict.fromkeys((*[v.denial for v in refused], *hidden_by_summary(search)))),
+        denials=tuple(dict.fromkeys((*[v.denial for v in refused], *hidden_by_summary(search), *revealing(search, owners)))),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
         notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
         foreign=next((v for v in others if isinstance(v, Foreign)), None),

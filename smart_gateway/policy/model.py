@@ -16,6 +16,7 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.emergencies import BreakGlass, Emergency
+from smart_gateway.policy.fielding import FieldRule
 from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.scopes.scope import ResourceScope
 
@@ -228,6 +229,7 @@ class Policy:
     users: Mapping[str, UserRule] | tuple[ConditionalRule | AnyOf, ...] = field(default_factory=lambda: DEFAULT_USERS)
     patients: str | None = None
     labels: tuple[LabelRule, ...] | None = None
+    fields: tuple[FieldRule, ...] = ()
     break_glass: BreakGlass | None = None
     emergency: Emergency | None = None
     shared_types: frozenset[str] = DEFAULT_SHARED_TYPES

@@ -19,6 +19,7 @@ from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.bodies import denials_of_searches
 from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.changing import refuse_operations, refuse_result
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, Decision, Deny, PatchCheck, Permit, Plan, StoredCheck, UpstreamRequest
 from smart_gateway.policy.wording import check_sentence, describe
@@ -82,10 +83,15 @@ def judge_patch(
     reading = _first_reading(patch)
     if reading is not None and not legible:
         return _unreadable(reading, check, request, access)
+    refused = refuse_operations(patch, stored, check.type, access)
+    if refused is not None:
+        return refused
     result = _result(patch, stored, limits, legible=legible)
     _require_same(result, stored, check.type)
-    return refuse_body(result, BodyCheck(check.type, check.id, check.boundary), access) or _brought_in(
-        result, stored, check, request, access
+    return (
+        refuse_body(result, BodyCheck(check.type, check.id, check.boundary), access)
+        or refuse_result(stored, result, check.type, access)
+        or _brought_in(result, stored, check, request, access)
     )
 
 

@@ -1,4 +1,4 @@
-"""What the policy takes from one principal besides whole types and records: by security labels. Spec: semantics 9."""
+"""What the policy takes from one principal besides whole types and records: by security labels, and by elements. Spec: semantics 9."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smart_gateway.boundary.model import Boundary
+from smart_gateway.policy.fielding import FieldBounds, field_bounds
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.labelling import LabelBounds, label_bounds
 from smart_gateway.policy.model import Policy
@@ -22,21 +23,24 @@ class Restrictions:
 
     policy: Policy
     labels: LabelBounds
+    fields: FieldBounds
 
     def bound(self, type: str, permission: Permission) -> Boundary:
         """What they leave of ``type``, whatever scopes say."""
-        return self.labels.bound(type, permission)
+        return self.labels.bound(type, permission).intersect(self.fields.bound(type, permission))
 
     def leaves_all(self, permission: Permission) -> bool:
         """Whether they bound no type at all."""
-        return self.labels.leaves_all(permission)
+        return self.labels.leaves_all(permission) and self.fields.leaves_all(permission)
 
     def grounds(self, type: str, permission: Permission) -> tuple[Ground, ...]:
         """What each of their rules does."""
-        return tuple(self.labels.grounds(type, permission, self.policy.place))
+        place = self.policy.place
+        return (*self.labels.grounds(type, permission, place), *self.fields.grounds(type, permission, place))
 
 
 def restrictions(access: Access) -> Restrictions:
     """Those for the principal of ``access``, whose client and ceilings are known."""
     policy = access.policy
-    return Restrictions(policy, label_bounds(policy.labels, access.principal, lambda scope: holds_plain(access, scope)))
+    labels = label_bounds(policy.labels, access.principal, lambda scope: holds_plain(access, scope))
+    return Restrictions(policy, labels, field_bounds(policy.fields, access.principal))

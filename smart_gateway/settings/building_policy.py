@@ -27,6 +27,7 @@ from smart_gateway.policy.model import (
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import PlainScope, ResourceScope
 from smart_gateway.settings.break_glass import build_break_glass
+from smart_gateway.settings.fields import build_fields
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.labels import build_labels
 from smart_gateway.settings.model import Settings
@@ -56,6 +57,7 @@ def build_policy(settings: Settings) -> Policy:
         users=DEFAULT_USERS if policy.users is None else _users(policy.users),
         patients=None if policy.patients is None else policy.patients.from_claim,
         labels=build_labels(policy.labels),
+        fields=build_fields(policy.fields),
         break_glass=build_break_glass(policy.break_glass),
         shared_types=DEFAULT_SHARED_TYPES if shared is None else frozenset(shared),
         compartment_additions=default_additions(release) if additions is None else {t: tuple(codes) for t, codes in additions.items()},

@@ -24,7 +24,7 @@ from smart_gateway.settings.listeners import check_listeners
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.policy_checks import check_policy
 from smart_gateway.settings.problems import Problem, warning
-from smart_gateway.settings.restriction_checks import check_labels
+from smart_gateway.settings.restriction_checks import check_fields, check_labels
 from smart_gateway.settings.revocation import check_revocation
 from smart_gateway.settings.secret import Secret
 from smart_gateway.settings.sender_checks import check_senders
@@ -54,6 +54,7 @@ def check(settings: Settings, *, vocabulary_known: bool = True, proxying: bool =
         yield from check_policy(settings.policy, vocabulary, value_sets)
         yield from check_users(settings, vocabulary, value_sets)
         yield from check_labels(settings, vocabulary)
+        yield from check_fields(settings, vocabulary)
         yield from check_ceilings(settings, vocabulary, value_sets)
 
 
@@ -69,7 +70,7 @@ def _upstream(settings: Settings) -> Iterator[Problem]:
         return
     if is_plain_http_elsewhere(url) and not settings.upstream.allow_http:
         yield _plain_http(path, "upstream.allow_http")
-    if url == settings.server.public_url or _is_listened_on(url, parse_listen(settings.server.listen)):
+    if url == settings.server.public_url or (settings.server.listens and _is_listened_on(url, parse_listen(settings.server.listen))):
         yield Problem(path, "is the gateway itself: it would call itself without end")
 
 

@@ -12,6 +12,7 @@ from smart_gateway.fhir.references import is_id
 from smart_gateway.settings.addresses import IssuerUrl, NetworkText
 from smart_gateway.settings.audit import AuditSettings
 from smart_gateway.settings.break_glass import BreakGlassSettings
+from smart_gateway.settings.fields import FieldSettings
 from smart_gateway.settings.labels import Labels
 from smart_gateway.settings.limits import Count, LimitsSettings
 from smart_gateway.settings.operations import OperationName, OperationSettings
@@ -173,5 +174,6 @@ class PolicySettings(Section):
     is for gets nothing. Absent: labels decide nothing."""
     break_glass: BreakGlassSettings | None = None
     """Emergencies that lift limits for one request. Absent: there are none."""
-    fields: NotYet = None
+    fields: list[FieldSettings] = Field(default=[])
+    """Elements that are hidden, and those that a write may change. Empty: none."""
     search: NotYet = None

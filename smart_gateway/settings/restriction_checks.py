@@ -10,6 +10,7 @@ from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import PlainScope
 from smart_gateway.settings.complaints import nearest
+from smart_gateway.settings.fields import FieldSettings
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.labels import LabelSettings, RaiseSettings, build_labels, listed_labels
 from smart_gateway.settings.model import Settings
@@ -54,6 +55,44 @@ def _raises(rule: LabelSettings, path: KeyPath) -> Iterator[Problem]:
         for index, label in enumerate(raised.allowed if isinstance(raised, RaiseSettings) else ()):
             if label not in rule.forbidden:
                 yield Problem((*below, "allowed", index), "is not forbidden", nearest(label, rule.forbidden))
+
+
+def check_fields(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Everything in ``policy.fields`` that the release does not know or that cannot be meant."""
+    for index, rule in enumerate(settings.policy.fields):
+        path: KeyPath = ("policy", "fields", index)
+        yield from _whom(rule.when, (*path, "when"), settings)
+        if rule.type not in vocabulary.types and rule.type != "*":
+            yield Problem((*path, "type"), f"FHIR {vocabulary.release} has no such resource type", nearest(rule.type, vocabulary.types))
+        yield from _purpose(rule, path)
+        yield from _elements(rule, path)
+
+
+def _purpose(rule: FieldSettings, path: KeyPath) -> Iterator[Problem]:
+    """What the rule is for must agree with its permissions."""
+    writes = rule.only is not None or rule.keep is not None
+    if (rule.hide is not None) == writes:
+        yield Problem(path, "says what is hidden (hide), or what a write may change (only, keep): just one of the two")
+    elif rule.hide is not None and rule.permissions != "rs":
+        yield Problem((*path, "permissions"), "must be rs: what is hidden is hidden from reads and searches alike")
+    elif writes and not set(rule.permissions) <= set("cu"):
+        yield Problem((*path, "permissions"), "must be c, u or cu: nothing else changes elements")
+    if rule.labelled is not None and rule.hide is None:
+        yield Problem((*path, "labelled"), "is for hide")
+
+
+def _elements(rule: FieldSettings, path: KeyPath) -> Iterator[Problem]:
+    texts = {"hide": rule.hide, "only": rule.only, "keep": rule.keep}
+    for key, below in ((key, (*path, key, index)) for key, listed in texts.items() for index in range(len(listed or ()))):
+        text = (texts[key] or [])[int(below[-1])]
+        head, _, rest = text.partition(".")
+        if head[:1].isupper() and head != rule.type:
+            yield Problem(below, f"is an element of {head}")
+        name = rest if head[:1].isupper() else text
+        if key == "hide" and name in {"id", "meta", "resourceType"}:
+            yield Problem(below, "cannot be hidden: without it nothing can be told of the resource")
+    if rule.hide is not None and rule.type == "Binary":
+        yield Problem((*path, "type"), "is given as raw content too: use policy.binary or scopes")
 
 
 def _types(types: list[str], path: KeyPath, vocabulary: Vocabulary) -> Iterator[Problem]:

@@ -345,8 +345,6 @@ def test_bad_settings(tmp_path: Path, text: str, key: str, says: str, nearest: s
 
 
 LATER = [
-    ("tenants: []", "tenants"),
-    ("policy: {fields: []}", "policy.fields"),
     ("policy: {search: {}}", "policy.search"),
 ]
 
