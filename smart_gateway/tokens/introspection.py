@@ -25,6 +25,8 @@ from smart_gateway.tokens.transport import FetchError, Received, Transport, is_f
 _log = logging.getLogger(__name__)
 _BACKOFF, _BACKOFF_MOST = 1.0, 30.0  # seconds for which an endpoint that does not answer is left alone
 _OUTAGES = frozenset({None, 429, 502, 503, 504})  # None: there was no answer
+_AT_ONCE = 32  # questions side by side: made-up tokens must not take every connection from the other issuers
+_IN_LINE = 256  # tokens that are asked about or wait for it
 _LEAST_TIME = 0.001  # seconds; nothing is kept for less
 _LATELY = 3600.0  # seconds
 _PROBE_BYTES = 16
@@ -42,7 +44,8 @@ class Introspected:
 
 
 class Introspection:
-    """The introspection endpoint of one issuer: single-flight, answers kept for a while, a breaker for when it does not answer.
+    """The introspection endpoint of one issuer: single-flight, answers kept for a while, a breaker for when it does not answer, so many
+    questions side by side and so many that wait.
 
     ``config`` is that of an issuer which has ``introspection``; ``hint`` is what tokens are said to be.
     """
@@ -68,6 +71,7 @@ class Introspection:
         self._cache = cache
         self._entropy = entropy
         self._breaker = Breaker(_BACKOFF, _BACKOFF_MOST)
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._flights: dict[str, asyncio.Task[Introspected | DependencyUnavailable]] = {}
         self._answered_at: float | None = None
         self._troubled = False  # since the last answer
@@ -113,7 +117,8 @@ class Introspection:
         flight = self._flights.get(key)
         if flight is None:
             # While the endpoint does not answer, one request at a time finds out whether it does again.
-            if self._breaker.wait(now) > 0 or (self._breaker.failing and self._flights):
+            full = len(self._flights) >= (1 if self._breaker.failing else _IN_LINE)
+            if self._breaker.wait(now) > 0 or full:
                 raise self._unavailable(now)
             flight = asyncio.create_task(self._run(key, token, now))
             self._flights[key] = flight
@@ -124,8 +129,12 @@ class Introspection:
         return outcome
 
     async def _run(self, key: str, token: str, now: float) -> Introspected | DependencyUnavailable:
+        outage = self._breaker.failing  # an attempt to find out whether it is over goes on
         try:
-            claims = await self._question(token, now)
+            async with self._places:
+                if self._breaker.failing and not outage:
+                    return self._unavailable(now)  # it stopped answering while this question waited
+                claims = await self._question(token, now)
             self._succeed(now)
             return await self._keep(key, claims, now)
         except DependencyUnavailable as error:

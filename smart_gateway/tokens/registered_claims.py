@@ -11,8 +11,15 @@ from smart_gateway.tokens.issuer import IssuerConfig
 from smart_gateway.tokens.jwt import Jwt, is_access_token
 
 _ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
-# How widespread issuers mark tokens that are no access tokens: Keycloak's ``typ``, Cognito's and Hydra's ``token_use``.
-_OTHER_TOKEN_MARKS = {"typ": frozenset({"ID", "Refresh", "Offline", "Logout"}), "token_use": frozenset({"id", "refresh", "refresh_token"})}
+# How widespread issuers mark tokens that are no access tokens: Keycloak's ``typ``, Cognito's and Hydra's ``token_use``, ``token_type``.
+_OTHER_TOKEN_MARKS = {
+    "typ": frozenset({"ID", "Refresh", "Offline", "Logout"}),
+    "token_use": frozenset({"id", "refresh", "refresh_token"}),
+    "token_type": frozenset({"id", "id_token", "refresh", "refresh_token"}),
+}
+# What an answer of an introspection endpoint may call an access token: the kinds of RFC 6749 section 7.1 and RFC 9449, and what some
+# servers say in their place. In a JWT ``token_type`` is any issuer's own claim.
+_TOKEN_TYPES = frozenset({"bearer", "dpop", "access_token", "urn:ietf:params:oauth:token-type:access_token"})
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z; a time beyond it is no time
 
 
@@ -40,6 +47,7 @@ def check_introspected(claims: Mapping[str, Any], config: IssuerConfig, now: flo
     if "iss" in claims and claims["iss"] != config.issuer:
         raise TokenError("The token's issuer is not trusted here.", reason="unknown-issuer")
     _check_kind(claims, marked=False)
+    _check_token_type(claims)
     audience = find_claim(claims, config.claims.audience)
     if audience is not None or "aud" in claims:
         _check_audience(audience, config.audiences)
@@ -54,6 +62,17 @@ def _check_kind(claims: Mapping[str, Any], *, marked: bool) -> None:
     for claim, marks in _OTHER_TOKEN_MARKS.items():
         if isinstance(claims.get(claim), str) and claims[claim] in marks:
             raise TokenError("The token is not an access token.", reason="wrong-token-type")
+
+
+def _check_token_type(claims: Mapping[str, Any]) -> None:
+    """Spec: RFC 7662 section 2.2, RFC 9449 section 6.2: a DPoP token is one of a key, which the answer must name."""
+    if "token_type" not in claims:
+        return
+    named = str(claims["token_type"]).lower()
+    if named not in _TOKEN_TYPES:
+        raise TokenError("The token is not an access token.", reason="wrong-token-type")
+    if named == "dpop" and (not isinstance(claims.get("cnf"), dict) or "jkt" not in claims["cnf"]):
+        raise TokenError("The token is bound by DPoP, and its issuer does not say to which key.", reason="sender-constrained")
 
 
 def _check_audience(claim: Any, audiences: tuple[str, ...]) -> None:

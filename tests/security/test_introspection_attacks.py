@@ -76,7 +76,8 @@ async def test_an_answer_about_introspection_replayed_as_an_access_token() -> No
 
 
 async def test_an_id_token_or_refresh_token_that_the_endpoint_calls_active() -> None:
-    for marks in ({"typ": "ID"}, {"typ": "Refresh"}, {"nonce": "n"}, {"at_hash": "h"}, {"token_use": "id"}, {"token_use": "refresh_token"}):
+    by_claim = ({"typ": "ID"}, {"typ": "Refresh"}, {"nonce": "n"}, {"at_hash": "h"}, {"token_use": "id"}, {"token_use": "refresh_token"})
+    for marks in (*by_claim, {"token_type": "refresh_token"}, {"token_type": "urn:ietf:params:oauth:token-type:id_token"}):
         judge, _ = verifier(said(**marks))
         assert (await refuse(judge, "t")).reason in {"id-token", "wrong-token-type"}
 

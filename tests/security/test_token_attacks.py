@@ -439,12 +439,14 @@ async def test_access_token_by_type_may_carry_a_nonce() -> None:
     await accept(ISSUED.token(header={"typ": "at+jwt"}, nonce="n"))
 
 
-@pytest.mark.parametrize("mark", [{"typ": "ID"}, {"typ": "Refresh"}, {"typ": "Offline"}, {"typ": "Logout"}, {"token_use": "id"}])
+@pytest.mark.parametrize(
+    "mark", [{"typ": "ID"}, {"typ": "Refresh"}, {"typ": "Offline"}, {"typ": "Logout"}, {"token_use": "id"}, {"token_type": "refresh"}]
+)
 async def test_other_tokens_by_their_issuers_own_mark(mark: dict[str, str]) -> None:
     await refuse(ISSUED.token(**mark), "wrong-token-type")
 
 
-@pytest.mark.parametrize("mark", [{"typ": "Bearer"}, {"token_use": "access"}])
+@pytest.mark.parametrize("mark", [{"typ": "Bearer"}, {"token_use": "access"}, {"token_type": "access"}])
 async def test_access_tokens_by_their_issuers_own_mark(mark: dict[str, str]) -> None:
     await accept(ISSUED.token(**mark))
 

@@ -210,6 +210,9 @@ async def test_an_endpoint_that_does_not_say_gives_503_and_never_access(answer: 
         ({"typ": "Refresh"}, "wrong-token-type"),
         ({"typ": "Offline"}, "wrong-token-type"),
         ({"token_use": "refresh_token"}, "wrong-token-type"),
+        *(({"token_type": said}, "wrong-token-type") for said in ("refresh_token", "Refresh", "id_token", "mac", "", None, ["Bearer"], 5)),
+        ({"token_type": "DPoP"}, "sender-constrained"),
+        ({"token_type": "DPoP", "cnf": {"x5t#S256": "x"}}, "sender-constrained"),
         ({"nonce": "n"}, "id-token"),
         ({"at_hash": "h"}, "id-token"),
     ],
@@ -220,6 +223,25 @@ async def test_what_an_active_token_says_must_be_right_where_it_is_said(change: 
     asked.answer = active(**change)
     assert await asked.refused() == reason
     assert await asked.refused() == reason, "also when it is asked for again"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token_type": "bearer"},
+        {"token_type": "BEARER"},
+        {"token_type": "access_token"},
+        {"token_type": "DPoP", "cnf": {"jkt": "x"}},
+        {"token_type": "dpop", "cnf": {"jkt": "x"}},
+        {"token_type": "urn:ietf:params:oauth:token-type:access_token"},
+        {"token_type": ...},
+    ],
+    ids=str,
+)
+async def test_what_servers_call_an_access_token(change: dict[str, Any]) -> None:
+    asked = Asked()
+    asked.answer = active(**change)
+    assert (await asked()).patient == "123"
 
 
 async def test_what_is_not_said_is_not_checked() -> None:
@@ -483,6 +505,39 @@ async def test_failures_side_by_side_count_once() -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
     asked.answer = active()
     assert (await asked(now=NOW + 1)).patient == "123"
+
+
+async def test_so_many_questions_stand_side_by_side_and_so_many_wait() -> None:
+    """Made-up tokens cost a question each: they take no more than these, are no outage, and keep nothing from known tokens."""
+    asked = Asked()
+    known = await asked()
+    asked.transport.gate = asyncio.Event()
+    made_up = [asyncio.create_task(asked(f"made-up-{n}")) for n in range(256)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(asked.questions) == 1 + 32
+    refused = await asked.unavailable("one more")
+    assert refused.retry_after == 1
+    assert await asked() is known
+    asked.transport.gate.set()
+    assert {who.patient for who in await asyncio.gather(*made_up)} == {"123"}
+    assert (await asked("afterwards")).patient == "123"
+    assert len(asked.questions) == 1 + 256 + 1
+
+
+async def test_questions_that_wait_are_not_put_to_an_endpoint_that_stopped_answering() -> None:
+    asked = Asked()
+    asked.transport.gate = asyncio.Event()
+    asked.answer = fails(FetchError("no whole answer within the time limit"))
+    waiting = [asyncio.create_task(asked(f"token-{n}")) for n in range(100)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    asked.transport.gate.set()
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(outcome, DependencyUnavailable)
+    assert len(asked.questions) == 32
+    asked.answer = active()
+    assert (await asked("afterwards", NOW + 1)).patient == "123"
 
 
 async def test_after_an_outage_one_request_finds_out_whether_it_is_over() -> None:
