@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,7 +18,6 @@ _TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 _DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 _BALP = "https://profiles.ihe.net/ITI/BALP"
 _REASONS = f"{_TERMINOLOGY}/v3-ActReason"
-_SOURCE, _DESTINATION = ("110153", "Source Role ID"), ("110152", "Destination Role ID")
 _SERIOUS, _MINOR, _SUCCESS = "8", "4", "0"
 
 References = Literal["logical", "literal"]
@@ -34,34 +33,56 @@ class Observer:
     relative: bool = False
 
 
+def _coding(system: str, code: str, display: str) -> dict[str, Any]:
+    return {"system": system, "code": code, "display": display}
+
+
+def _concept(system: str, code: str, display: str) -> dict[str, Any]:
+    return {"coding": [_coding(system, code, display)]}
+
+
+def _dicom(code: str, display: str) -> dict[str, Any]:
+    return _concept(_DICOM, code, display)
+
+
+_SOURCE_OF_DATA, _DESTINATION_OF_DATA = _dicom("110153", "Source Role ID"), _dicom("110152", "Destination Role ID")
+_APPLICATION = _dicom("110150", "Application")
+_CUSTODIAN = _concept(f"{_TERMINOLOGY}/provenance-participant-type", "custodian", "Custodian")
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How one interaction is recorded: AuditEvent.action, the profile and its pattern, and the codes of interactions besides its own."""
+    """How one interaction is recorded: AuditEvent.action, the profile, the roles of client and server, and whether its user gets data."""
 
     action: str
     profile: str | None = None
+    client: Mapping[str, Any] = field(default_factory=lambda: _SOURCE_OF_DATA)
+    server: Mapping[str, Any] = field(default_factory=lambda: _DESTINATION_OF_DATA)
     reads: bool = True
-    also: str | None = None
 
     @property
     def is_query(self) -> bool:
         return self.profile == "Query"
 
 
+_READ = _Kind("R", "Read", _DESTINATION_OF_DATA, _SOURCE_OF_DATA)
+_HISTORY = replace(_READ, profile=None)
+_QUERY = _Kind("E", "Query")  # a query flows from the client
+_UPDATE = _Kind("U", "Update", reads=False)
 _KINDS: Mapping[str | None, _Kind] = {
-    "read": _Kind("R", "Read"),
-    "vread": _Kind("R", "Read", also="read"),
-    "search-type": _Kind("E", "Query", also="search"),
-    "search-system": _Kind("E", "Query", also="search"),
-    "search-compartment": _Kind("E", "Query", also="search"),
-    "page": _Kind("E", "Query", also="search"),
+    "read": _READ,
+    "vread": _READ,
+    "search-type": _QUERY,
+    "search-system": _QUERY,
+    "search-compartment": _QUERY,
+    "page": _QUERY,
     "create": _Kind("C", "Create", reads=False),
-    "update": _Kind("U", "Update", reads=False),
-    "patch": _Kind("U", "Update", reads=False, also="update"),
-    "delete": _Kind("D", "Delete", reads=False),
-    "history-instance": _Kind("R"),
-    "history-type": _Kind("R"),
-    "history-system": _Kind("R"),
+    "update": _UPDATE,
+    "patch": _UPDATE,
+    "delete": _Kind("D", "Delete", _APPLICATION, _CUSTODIAN, reads=False),
+    "history-instance": _HISTORY,
+    "history-type": _HISTORY,
+    "history-system": _HISTORY,
 }
 _OTHER = _Kind("E")
 # The codes of http://hl7.org/fhir/restful-interaction that are not called as ours are.
@@ -75,7 +96,7 @@ def audit_event(event: DecisionEvent, observer: Observer) -> dict[str, Any]:
     made: dict[str, Any] = {"resourceType": "AuditEvent"}
     made |= {"meta": {"profile": [profile]}} if profile is not None else {}
     made |= {"type": _coding(f"{_TERMINOLOGY}/audit-event-type", "rest", "Restful Operation")}
-    made |= {"subtype": subtypes} if (subtypes := list(_subtypes(event, kind))) else {}
+    made |= {"subtype": subtypes} if (subtypes := list(_subtypes(event))) else {}
     made |= {"action": kind.action, "recorded": _instant(event.time), "outcome": _outcome(event)}
     made |= {"outcomeDesc": event.code} if event.code is not None else {}
     made |= {"purposeOfEvent": [_purpose(event.break_glass)]} if event.break_glass is not None and event.break_glass.purpose else {}
@@ -92,9 +113,9 @@ def _profile(event: DecisionEvent, kind: _Kind) -> str | None:
     return f"{_BALP}/StructureDefinition/IHE.BasicAudit.{'Patient' if _patient(event) is not None else ''}{kind.profile}"
 
 
-def _subtypes(event: DecisionEvent, kind: _Kind) -> Iterator[dict[str, Any]]:
-    own = event.interaction and _CODES.get(event.interaction, event.interaction)
-    for code in dict.fromkeys(code for code in (kind.also, own) if code):
+def _subtypes(event: DecisionEvent) -> Iterator[dict[str, Any]]:
+    if event.interaction is not None:
+        code = _CODES.get(event.interaction, event.interaction)
         yield _coding("http://hl7.org/fhir/restful-interaction", code, code)
     if event.break_glass is not None and event.break_glass.granted:
         yield _coding(_DICOM, "110127", "Emergency Override Started")
@@ -107,13 +128,11 @@ def _outcome(event: DecisionEvent) -> str:
 
 
 def _agents(event: DecisionEvent, kind: _Kind, observer: Observer) -> Iterator[dict[str, Any]]:
-    """Client, server and user. A query flows from the client, a resource that is read from the server."""
-    from_server = kind.reads and not kind.is_query
+    """Client, server, user, and who acts for the user."""
     client = {"who": _identified(event.issuer, event.client_id or "unknown"), "requestor": event.subject is None}
-    network = {"address": event.address or "unknown", "type": "2" if event.address else "1"}
-    yield {"type": _role(_DESTINATION if from_server else _SOURCE), **client, "network": network}
+    yield {"type": kind.client, **client, "network": {"address": event.address or "unknown", "type": "2" if event.address else "1"}}
     server = {"who": {"identifier": {"value": observer.base}, "display": observer.base}, "requestor": False}
-    yield {"type": _role(_SOURCE if from_server else _DESTINATION), **server, "network": {"address": observer.base, "type": "5"}}
+    yield {"type": kind.server, **server, "network": {"address": observer.base, "type": "5"}}
     if event.subject is not None:
         yield _user(event, kind)
     if event.actor is not None:
@@ -122,8 +141,8 @@ def _agents(event: DecisionEvent, kind: _Kind, observer: Observer) -> Iterator[d
 
 def _user(event: DecisionEvent, kind: _Kind) -> dict[str, Any]:
     system = f"{_TERMINOLOGY}/v3-ParticipationType"
-    type = _coding(system, "IRCP", "information recipient") if kind.reads else _coding(system, "AUT", "author (originator)")
-    user: dict[str, Any] = {"type": {"coding": [type]}, "who": _identified(event.issuer, event.subject)}
+    type = _concept(system, "IRCP", "information recipient") if kind.reads else _concept(system, "AUT", "author (originator)")
+    user: dict[str, Any] = {"type": type, "who": _identified(event.issuer, event.subject)}
     user |= {"altId": event.fhir_user} if event.fhir_user is not None else {}
     user |= {"requestor": True}
     use = event.break_glass
@@ -177,14 +196,6 @@ def _identified(system: str | None, value: str | None) -> dict[str, Any]:
     """Who it is by its issuer; a certificate is no URI."""
     named = {"system": system} if system is not None and ":" in system else {}
     return {"identifier": {**named, "value": value}, "display": value}
-
-
-def _role(role: tuple[str, str]) -> dict[str, Any]:
-    return {"coding": [_coding(_DICOM, *role)]}
-
-
-def _coding(system: str, code: str, display: str) -> dict[str, Any]:
-    return {"system": system, "code": code, "display": display}
 
 
 def _instant(seconds: float) -> str:

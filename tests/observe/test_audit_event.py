@@ -78,17 +78,17 @@ def entities(event: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 PROFILES = [
     ("read", "R", ["read"], "PatientRead", ("110152", "110153")),
-    ("vread", "R", ["read", "vread"], "PatientRead", ("110152", "110153")),
-    ("search-type", "E", ["search", "search-type"], "PatientQuery", ("110153", "110152")),
+    ("vread", "R", ["vread"], "PatientRead", ("110152", "110153")),
+    ("search-type", "E", ["search-type"], "PatientQuery", ("110153", "110152")),
     ("search-compartment", "E", ["search"], "PatientQuery", ("110153", "110152")),
     ("page", "E", ["search"], "PatientQuery", ("110153", "110152")),
     ("create", "C", ["create"], None, ("110153", "110152")),  # what was made has no id yet
     ("update", "U", ["update"], "PatientUpdate", ("110153", "110152")),
-    ("patch", "U", ["update", "patch"], "PatientUpdate", ("110153", "110152")),
-    ("delete", "D", ["delete"], "PatientDelete", ("110153", "110152")),
+    ("patch", "U", ["patch"], "PatientUpdate", ("110153", "110152")),
+    ("delete", "D", ["delete"], "PatientDelete", ("110150", "custodian")),
     ("history-instance", "R", ["history-instance"], None, ("110152", "110153")),
-    ("operation", "E", ["operation"], None, ("110152", "110153")),
-    ("batch", "E", ["batch"], None, ("110152", "110153")),
+    ("operation", "E", ["operation"], None, ("110153", "110152")),
+    ("batch", "E", ["batch"], None, ("110153", "110152")),
 ]
 
 
@@ -105,7 +105,9 @@ def test_each_interaction_by_its_profile(
     assert client["network"] == {"address": "192.0.2.7", "type": "2"}
     assert server["who"]["identifier"]["value"] == BASE
     assert server["network"] == {"address": BASE, "type": "5"}
-    assert [coding["system"] for agent in (client, server) for coding in agent["type"]["coding"]] == [DCM, DCM]
+    custodian = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+    systems = [coding["system"] for agent in (client, server) for coding in agent["type"]["coding"]]
+    assert systems == [DCM, custodian if interaction == "delete" else DCM]
 
 
 def test_a_read_names_the_record_the_patient_and_the_request() -> None:
