@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from urllib.parse import urlsplit
 
@@ -11,9 +11,7 @@ from smart_gateway.answers.sealing import Sealer
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
 from smart_gateway.gateway.expansions import Expansions
 from smart_gateway.gateway.snapshot import Snapshot
-from smart_gateway.policy.model import (
-    Policy,
-)
+from smart_gateway.policy.model import Policy
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser
 from smart_gateway.settings.audit import BuiltAudit, build_audit
@@ -31,6 +29,7 @@ from smart_gateway.settings.shared_cache import build_shared_cache
 from smart_gateway.settings.uma import build_invitations, build_uma, uma_audiences
 from smart_gateway.settings.value_sets import read_files
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
+from smart_gateway.tokens.possession import Possessions
 from smart_gateway.tokens.shared_cache import SharedCache
 from smart_gateway.tokens.transport import HttpTransport
 from smart_gateway.tokens.verifier import Verifier
@@ -95,21 +94,29 @@ def build(
         declared=settings.server.smart_configuration.declared(),
         required_scope_url=_REQUIRED_SCOPE_URLS[settings.policy.required_scope_extension],
         trusted_proxies=tuple(ip_network(network) for network in settings.server.trusted_proxies),
-        possessions=build_possessions(settings, sealing_keys, cache),
-        dpop_algorithms=announced_algorithms(settings),
-        bindings=announced_bindings(settings),
-        certificate_header=build_certificate_header(settings.server.client_certificate_header),
         cors_origins=frozenset(settings.server.cors.origins if settings.server.cors else ()),
         compression=settings.server.compression == "gzip",
         credentials=build_credentials(settings),
         listeners=build_listeners(settings),
-        client_certificates=build_client_certificates(settings),
         answer_size=settings.upstream.answer_size,
         answer_time=settings.upstream.answer_time,
         dry_run=dry_run,
     )
+    snapshot = _with_senders(snapshot, settings, build_possessions(settings, sealing_keys, cache))
     verifier.deny_list = deny_list
     return Built(snapshot, verifier, issuers, cache, audit, build_expansions(settings))
+
+
+def _with_senders(snapshot: Snapshot, settings: Settings, possessions: Possessions) -> Snapshot:
+    """``snapshot`` with what clients show of themselves besides their tokens, and what they are told of that."""
+    return replace(
+        snapshot,
+        possessions=possessions,
+        dpop_algorithms=announced_algorithms(settings),
+        bindings=announced_bindings(settings),
+        certificate_header=build_certificate_header(settings.server.client_certificate_header),
+        client_certificates=build_client_certificates(settings),
+    )
 
 
 def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, cache: SharedCache, previous: Built | None) -> Verifier:
