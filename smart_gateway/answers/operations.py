@@ -10,6 +10,7 @@ import msgspec
 from smart_gateway.answers.confine import Absent, Confined, confine_resource
 from smart_gateway.answers.issues import judged_outcome
 from smart_gateway.answers.judging import Judge, Pending
+from smart_gateway.answers.masking import masked
 from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.matching import INSIDE
 from smart_gateway.boundary.model import everything
@@ -33,7 +34,7 @@ def confine_meta(raw: bytes, rule: CheckMeta, access: Access, known: Mapping[Ref
     judged = confine_resource(raw, CheckResource(rule.type, rule.id, rule.boundary), access, known)
     if not isinstance(judged, Confined):
         return judged
-    meta = members_of(judged.body).get("meta")
+    meta = members_of(masked(judged.body, access)).get("meta")
     parameters = {} if meta is None else {"parameter": [{"name": "return", "valueMeta": meta}]}
     return Confined(_encode({"resourceType": "Parameters", **parameters}))
 

@@ -15,7 +15,7 @@ from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.groups import group_bound, group_ground
 from smart_gateway.policy.model import ClientRule, Policy
 from smart_gateway.policy.requirements import public_permissions
-from smart_gateway.policy.restricting import restrictions
+from smart_gateway.policy.restricting import Restrictions, restrictions
 from smart_gateway.policy.users import listed_patients, user_bounds
 from smart_gateway.policy.wording import describe
 from smart_gateway.principal import BY_CERTIFICATE, PermittedRegion, Principal
@@ -130,6 +130,10 @@ class Access:
             return self._for(permission).with_scope(scope, type, permission)
         given = grant(scope, type, permission, self.standing).boundary
         return given.intersect(self._limit(scope.context, type, permission)).intersect(self.restrictions.bound(type, permission))
+
+    def restrictions_for(self, permission: Permission) -> Restrictions:
+        """What the policy takes from ``permission`` by labels and elements."""
+        return self._for(permission).restrictions
 
     def _for(self, permission: Permission) -> Access:
         """The access that counts for ``permission``: an emergency lifts limits for some only."""

@@ -95,6 +95,8 @@ def _lifted(lifts: frozenset[Lift], policy: Policy, principal: Principal) -> Pol
         changed["clients"] = {name: _unlimited(client) for name, client in policy.clients.items()}
     if Lift.LABELS in lifts:
         changed["labels"] = None
+    if Lift.FIELDS in lifts:
+        changed["fields"] = tuple(rule for rule in policy.fields if not rule.hide)
     return replace(policy, **changed)
 
 

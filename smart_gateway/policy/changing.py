@@ -26,7 +26,7 @@ def refuse_changes(stored: Mapping[str, Any] | None, new: Mapping[str, Any], che
 
     Whether a guess is equal to what is stored would tell what that is: so nobody replaces what they may not read.
     """
-    fields, type = access.restrictions.fields, check.type
+    fields, type = access.restrictions_for(Permission.UPDATE).fields, check.type
     if stored is None:
         updating = fields.writing(type, Permission.UPDATE) if check.id is not None else ()
         return _refuse(_changed({}, new, (*fields.writing(type, Permission.CREATE), *updating)), type)
@@ -40,7 +40,7 @@ def refuse_changes(stored: Mapping[str, Any] | None, new: Mapping[str, Any], che
 
 def refuse_operations(patch: JsonPatch, stored: Mapping[str, Any], type: str, access: Access) -> Deny | None:
     """The refusal of a patch by what its operations name, before it is applied: whether it can be would tell of what is not seen."""
-    fields = access.restrictions.fields
+    fields = access.restrictions_for(Permission.UPDATE).fields
     hidden, rules = fields.hidden(type), fields.writing(type, Permission.UPDATE)
     named = list(_named(patch))
     met = [names for names in named if any(path.meets_names(names) for path in hidden)]
@@ -51,7 +51,7 @@ def refuse_operations(patch: JsonPatch, stored: Mapping[str, Any], type: str, ac
 
 def refuse_result(stored: Mapping[str, Any], result: Mapping[str, Any], type: str, access: Access) -> Deny | None:
     """The refusal of a patch that makes ``result`` of ``stored``; None where every rule leaves it."""
-    return _refuse(_changed(stored, result, access.restrictions.fields.writing(type, Permission.UPDATE)), type)
+    return _refuse(_changed(stored, result, access.restrictions_for(Permission.UPDATE).fields.writing(type, Permission.UPDATE)), type)
 
 
 def _reads(stored: Mapping[str, Any], type: str, access: Access) -> bool:

@@ -128,7 +128,7 @@ def _pointless(settings: Settings) -> Iterator[Problem]:
     """What is lifted, and is not there."""
     policy = settings.policy
     rule = policy.break_glass
-    there = {"labels": policy.labels is not None, "fields": policy.fields is not None, "patients": policy.patients is not None}
+    there = {"labels": policy.labels is not None, "fields": any(rule.hide for rule in policy.fields), "patients": policy.patients is not None}
     there |= {"limit": any(client.limit is not None for client in (policy.clients or {}).values())}
     for index, name in enumerate(rule.lifts if rule is not None else ()):
         if not there.get(name, True):
