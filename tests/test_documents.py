@@ -72,6 +72,13 @@ def test_the_readme_shows_what_explain_prints(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == rest.partition("$ ")[0]
 
 
+def test_the_page_on_explain_shows_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
+    command, _, rest = page.partition("$ smart-gateway explain ")[2].partition("\n")
+    assert main(["explain", *shlex.split(command)]) == 3
+    assert capsys.readouterr().out == rest.partition("```")[0]
+
+
 def test_the_decision_in_python_prints_what_stands_below_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

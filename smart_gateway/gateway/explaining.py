@@ -17,6 +17,7 @@ from smart_gateway.answers.sealing import Sealer
 from smart_gateway.errors import HookRefused, RequestError, SmartGatewayError, TokenError
 from smart_gateway.fhir.media import FHIR_JSON, FORM, JSON_PATCH
 from smart_gateway.fhir.references import Bases, is_id, parse_reference
+from smart_gateway.gateway.emergencies import called_emergency, in_emergency
 from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.preparing import opened
 from smart_gateway.gateway.snapshot import Snapshot
@@ -31,6 +32,7 @@ from smart_gateway.policy.exports import OpenExport
 from smart_gateway.policy.model import ClientRule, Policy
 from smart_gateway.policy.patching import foresee_patch
 from smart_gateway.policy.plan import BodyCheck, Decision, Deny, OpenPage, PatchCheck, Permit, Plan
+from smart_gateway.policy.requirements import DISCOVERY
 from smart_gateway.policy.writing import foresee_body
 from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_resource
@@ -155,7 +157,8 @@ async def explain(question: Question, setting: Setting) -> dict[str, Any]:
     try:
         path, _, query = question.target.partition("?")
         request = parser.parse(question.method, _bytes(path or "/"), _bytes(query), list(question.headers))
-        denied = _refuse_early(request, access, setting.now)
+        found = _refuse_early(request, access, setting.now) or _called(request, question, access, setting.now)
+        denied, access = (found, access) if isinstance(found, Deny) else (authorize_types(request, found), found)
         if denied is None and not is_complete(request):
             read = await _read(question, body_limits(request, setting.limits)) if question.body is not None else b""
             request = complete(request, read, parser, setting.limits)
@@ -169,10 +172,17 @@ async def explain(question: Question, setting: Setting) -> dict[str, Any]:
 
 
 def _refuse_early(request: FhirRequest, access: Access, now: float) -> Deny | None:
-    """What is refused before any body is read. Where who asks comes from and what they show counts as it should be: ``_opened`` tells."""
+    """What is refused for who asks. Where who asks comes from and what they show counts as it should be: ``_opened`` tells."""
     if access.principal.anonymous and not is_public(request, access.policy):
         return Deny(401, (_NO_TOKEN,))
-    return refuse_arrival(access, _arrival(access.client, now)) or authorize_types(request, access)
+    return refuse_arrival(access, _arrival(access.client, now))
+
+
+def _called(request: FhirRequest, question: Question, access: Access, now: float) -> Access | Deny:
+    """The access that counts: another one where the request calls an emergency. Raises RequestError, StepUpWanted."""
+    if request.interaction in DISCOVERY:
+        return access
+    return in_emergency(called_emergency(question.headers, access.policy.break_glass), request, access, now)
 
 
 def _arrival(rule: ClientRule | None, now: float) -> Arrival:
@@ -192,6 +202,8 @@ def _arrival_checks(access: Access) -> Iterator[str]:
         yield "the token is bound to its sender by " + " or ".join(sorted(rule.sender_constraint))
     if rule.requests_per_minute is not None:
         yield f"the client asks at most {rule.requests_per_minute} times a minute"
+    if access.policy.emergency is not None:
+        yield "the emergency is on record before anything is done"
 
 
 def _opened(decision: Permit, request: FhirRequest, access: Access, setting: Setting) -> Decision:
