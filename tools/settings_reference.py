@@ -57,10 +57,10 @@ def render() -> str:
     later: list[str] = []
     for title, section in _sections(schema, schema, ""):
         rows = [row for name, member in section.get("properties", {}).items() if (row := _row(schema, section, name, member, later, title))]
-        if rows:
+        if rows and (not title.startswith("`tenants[].") or title.startswith("`tenants[].listeners")):  # the rest is as above
             description = section.get("description", "")
             parts.append(f"## {title}\n\n{description}\n\n| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
-    parts.append("## Not available in this version\n\n" + ", ".join(f"`{name}`" for name in sorted({*later, "tenants"})) + "\n")
+    parts.append("## Not available in this version\n\n" + ", ".join(f"`{name}`" for name in sorted(later)) + "\n")
     return "\n".join(parts)
 
 

@@ -17,7 +17,7 @@ def client_certificate(scope: Scope, snapshot: Snapshot) -> bytes | None:
     Raises RequestError for the terminator's header from anybody else, for two of it, and for one that is not what it should be.
     """
     told = _told(scope, snapshot)
-    if comes_through_proxy(scope, snapshot):
+    if comes_through_proxy(scope, snapshot.trusted_proxies):
         return told
     try:
         return certificate_shown(scope.get("extensions"))
@@ -33,7 +33,7 @@ def _told(scope: Scope, snapshot: Snapshot) -> bytes | None:
     place = f"http.{header.name.decode('ascii')}"
     if not values:
         return None
-    if not comes_through_proxy(scope, snapshot):
+    if not comes_through_proxy(scope, snapshot.trusted_proxies):
         raise RequestError("Only a trusted proxy may say which certificate a client has shown.", reason="foreign-header", expression=place)
     if len(values) > 1:
         raise RequestError("The header with the client's certificate is there twice.", reason="duplicate-header", expression=place)

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from smart_gateway.answers.rewriting import public_location
 from smart_gateway.fhir.references import Bases
-from smart_gateway.gateway.snapshot import Snapshot
+from smart_gateway.gateway.snapshot import Network, Snapshot
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -60,7 +60,7 @@ def name_request(scope: Scope, snapshot: Snapshot) -> RequestId:
     given = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(given) != 1 or _ID.fullmatch(given[0]) is None:
         return RequestId(snapshot.entropy(8).hex())
-    if _is_trusted(_peer(scope), snapshot):
+    if _is_trusted(_peer(scope), snapshot.trusted_proxies):
         return RequestId(given[0].decode("ascii"))
     return RequestId(snapshot.entropy(8).hex(), given[0])
 
@@ -108,28 +108,28 @@ def client_address(scope: Scope, snapshot: Snapshot) -> str | None:
     """The address of the client: the nearest one that is no trusted proxy; None where a proxy tells one that cannot be read, for its own
     is not the client's. Spec: semantics 1."""
     peer = _peer(scope)
-    if not snapshot.trusted_proxies or not _is_trusted(peer, snapshot):
+    if not snapshot.trusted_proxies or not _is_trusted(peer, snapshot.trusted_proxies):
         return peer if peer is not None and _address(peer) is not None else None
     told = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
     for hop in reversed([hop.strip() for hop in told.split(",")] if told.strip() else []):
         if _address(hop) is None:
             return None
         peer = hop
-        if not _is_trusted(hop, snapshot):
+        if not _is_trusted(hop, snapshot.trusted_proxies):
             break
     return peer
 
 
-def comes_through_proxy(scope: Scope, snapshot: Snapshot) -> bool:
+def comes_through_proxy(scope: Scope, proxies: Sequence[Network]) -> bool:
     """Whether the connection is a trusted proxy's."""
-    return _is_trusted(_peer(scope), snapshot)
+    return _is_trusted(_peer(scope), proxies)
 
 
-def _is_trusted(address: str | None, snapshot: Snapshot) -> bool:
-    if address is None or not snapshot.trusted_proxies:
+def _is_trusted(address: str | None, proxies: Sequence[Network]) -> bool:
+    if address is None or not proxies:
         return False
     parsed = _address(address)
-    return parsed is not None and any(parsed in network for network in snapshot.trusted_proxies)
+    return parsed is not None and any(parsed in network for network in proxies)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from smart_gateway.answers.refusals import Facing, refuse
 from smart_gateway.errors import HeadersTooLarge, MethodNotAllowed, RequestError, RequestTooSlow
 from smart_gateway.gateway.joining import JoiningTransport
-from smart_gateway.gateway.snapshot import SnapshotSource
+from smart_gateway.gateway.snapshot import ThresholdSource
 from smart_gateway.gateway.tls import tls_extension
 from smart_gateway.observe.events import DecisionEvent
 
@@ -33,7 +33,7 @@ class _Refused(Exception):
 class StrictProtocol(HttpToolsProtocol):
     """uvicorn's protocol over httptools, with semantics 1 where ASGI is too late. ``strict_protocol`` binds it to a gateway."""
 
-    snapshots: SnapshotSource
+    thresholds: ThresholdSource
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -65,7 +65,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._data, self._got_on = data, False
         super().data_received(data)
         self._unread = 0 if self._got_on else self._unread + len(data)
-        limits = self.snapshots().limits
+        limits = self.thresholds().limits
         if self._unread > limits.headers + limits.url:
             self._refuse(HeadersTooLarge("The request's head, or a part of it, is longer than this gateway accepts."))
 
@@ -106,7 +106,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
             self._stop_timer()
-            self._timer = self.loop.call_later(self.snapshots().limits.body_time, self.transport.close)
+            self._timer = self.loop.call_later(self.thresholds().limits.body_time, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature
         """uvicorn's way out for what cannot be parsed, called while the parser's exception is handled."""
@@ -118,7 +118,7 @@ class StrictProtocol(HttpToolsProtocol):
     def _start_head(self) -> None:
         self._in_head = True
         self._stop_timer()
-        self._timer = self.loop.call_later(self.snapshots().limits.header_time, self._too_slow)
+        self._timer = self.loop.call_later(self.thresholds().limits.header_time, self._too_slow)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -158,12 +158,12 @@ class StrictProtocol(HttpToolsProtocol):
             cycle.message_event.set()
 
     def _answer(self, fault: RequestError) -> bytes:
-        snapshot = self.snapshots()
-        request_id = snapshot.entropy(8).hex()
-        answer = refuse(fault, Facing(request_id, snapshot.policy.bases.public))
-        snapshot.log.record(
+        threshold = self.thresholds()
+        request_id = threshold.entropy(8).hex()
+        answer = refuse(fault, Facing(request_id, threshold.public))
+        threshold.log.record(
             DecisionEvent(
-                time=snapshot.clock(),
+                time=threshold.clock(),
                 request_id=request_id,
                 method=self._method(),
                 outcome="deny",
@@ -184,13 +184,13 @@ class StrictProtocol(HttpToolsProtocol):
         return method.decode("ascii", "replace")
 
 
-def strict_protocol(snapshots: SnapshotSource) -> type[StrictProtocol]:
-    """The protocol class for uvicorn's ``http`` setting, with the limits and the log of ``snapshots``."""
+def strict_protocol(thresholds: ThresholdSource) -> type[StrictProtocol]:
+    """The protocol class for uvicorn's ``http`` setting, with the limits and the log of ``thresholds``."""
 
     class Bound(StrictProtocol):
         """Bound to one gateway."""
 
-    Bound.snapshots = staticmethod(snapshots)
+    Bound.thresholds = staticmethod(thresholds)
     return Bound
 
 

@@ -58,6 +58,7 @@ def _event(exchange: Exchange, started: float, outcome: Outcome, status: int, co
         removed=findings.removed,
         entries=_entries(findings),
         dry_run=snapshot.dry_run,
+        instance=snapshot.instance,
         interaction=request.interaction if request is not None else None,
         type=request.type if request is not None else None,
         id=request.id if request is not None else None,

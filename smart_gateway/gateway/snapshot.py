@@ -67,6 +67,30 @@ class EventLog(Protocol):
         ...
 
 
+class Threshold(Protocol):
+    """What is needed of a request before its target can be known: a snapshot, or the porch of several tenants."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much may come."""
+
+    @property
+    def log(self) -> EventLog:
+        """Where refusals are recorded."""
+
+    @property
+    def public(self) -> str:
+        """The FHIR base that refusals are for."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Gives seconds since the epoch."""
+
+    @property
+    def entropy(self) -> Callable[[int], bytes]:
+        """Gives that many random bytes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One consistent state of the gateway's settings.
@@ -76,7 +100,8 @@ class Snapshot:
     ``credentials`` are what the upstream gets to know of who asks. ``trusted_proxies`` are the networks whose X-Forwarded-For and
     ``certificate_header`` are believed. ``clock`` gives seconds since the epoch, ``entropy`` that many random bytes. ``public_path`` is
     the path of the public base, without a trailing slash: the only one served; ``public_host`` its host, with the port where it says
-    one. ``audit_required``: nothing is done that is not recorded. ``compression``: answers are compressed for clients that accept it.
+    one. ``instance`` is the tenant's name, where there are tenants. ``audit_required``: nothing is done that is not recorded.
+    ``compression``: answers are compressed for clients that accept it.
     """
 
     policy: Policy
@@ -103,6 +128,7 @@ class Snapshot:
     credentials: Credentials = field(default_factory=Credentials, repr=False)
     answer_size: int = 64 * 1024 * 1024
     answer_time: float = 60.0
+    instance: str | None = None
     audit_required: bool = False
     dry_run: bool = False
     compression: bool = False
@@ -116,6 +142,14 @@ class Snapshot:
         object.__setattr__(self, "public_path", public.path.rstrip("/"))
         object.__setattr__(self, "public_host", public.netloc.encode("ascii"))
 
+    @property
+    def public(self) -> str:
+        """The public base."""
+        return self.policy.bases.public
+
+
+ThresholdSource = Callable[[], Threshold]
+"""Gives that of this moment."""
 
 SnapshotSource = Callable[[], Snapshot]
 """Gives the snapshot of this moment; asked once per request."""

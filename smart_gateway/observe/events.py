@@ -44,7 +44,9 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     token, so they are None or empty for a 401. ``status`` is what the client got, ``upstream_status`` what the upstream
     answered, if it was asked; ``code`` the stable machine code of a refusal or error; ``rules`` the deciding scopes and policy rules;
     ``removed`` the number of entries taken out of the answer; ``entries`` what became of those of a batch. With ``dry_run`` the outcome
-    is what would have been enforced. ``address`` is the client's IP address, ``break_glass`` the emergency that it called.
+    is what would have been enforced. ``instance`` is the name of the entry of ``tenants`` whose request it was (``tenant`` is the
+    organisation that the token says): None without such, and for a request that came to none of them.
+    ``address`` is the client's IP address, ``break_glass`` the emergency that it called.
 
     ``stage`` is ``ended``, or ``begun`` for what is written before a request is carried out where its record is required: then ``status``
     is 0, and the record of its end, with the same ``request_id``, says ``kept``.
@@ -78,3 +80,4 @@ class DecisionEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     break_glass: BreakGlassUse | None = None
     stage: Literal["begun", "ended"] = "ended"
     kept: bool = False
+    instance: str | None = None

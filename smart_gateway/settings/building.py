@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
@@ -88,6 +89,7 @@ def build(
         limits=limits,
         sealer=Sealer(sealing_keys, settings.server.sealing.lifetime),
         log=audit.trail,
+        instance=None if settings.tenant is None else settings.tenant.name,
         audit_required=settings.policy.audit.required,
         issuers=tuple(issuer.issuer for issuer in settings.issuers),
         described_issuer=settings.server.smart_configuration.issuer,
@@ -166,7 +168,10 @@ def _issuer(issuer: IssuerSettings, settings: Settings) -> IssuerConfig:
 
 
 def _sealing_keys(settings: Settings, made_up: bytes | None) -> tuple[bytes, ...]:
-    keys = settings.server.sealing.keys
-    if keys is None:
-        return (made_up or os.urandom(SEALING_KEY_BYTES),)
-    return tuple(key.reveal().encode() for key in keys)
+    """Each tenant has its own, made of those that are said and its name: what one seals opens at no other."""
+    said = settings.server.sealing.keys
+    keys = (made_up or os.urandom(SEALING_KEY_BYTES),) if said is None else tuple(key.reveal().encode() for key in said)
+    if settings.tenant is None:
+        return keys
+    label = f"smart-gateway tenant {settings.tenant.name}".encode()
+    return tuple(hmac.digest(key, label, "sha256") for key in keys)

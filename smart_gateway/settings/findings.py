@@ -35,21 +35,25 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to mend: ``text`` is a sentence that never holds a secret, ``nearest`` the valid name that was probably meant."""
+    """One thing to mend: ``text`` is a sentence that never holds a secret, ``nearest`` the valid name that was probably meant; ``tenant``
+    whose settings it is in, where there are tenants."""
 
     place: Place
     key: str
     text: str
     nearest: str | None = None
     severity: Severity = Severity.ERROR
+    tenant: str | None = None
 
     def __str__(self) -> str:
-        subject = f"{self.key}: " if self.key else ""
+        whose = f"tenant {self.tenant}: " if self.tenant is not None else ""
+        subject = f"{whose}{self.key}: " if self.key else whose
         guess = f'; did you mean "{self.nearest}"?' if self.nearest else ""
         return f"{self.place}: {self.severity}: {subject}{self.text}{guess}"
 
     def as_json(self) -> dict[str, str | int | None]:
         """The members of ``check-config --format json``."""
+        whose = {"tenant": self.tenant} if self.tenant is not None else {}
         return {
             "severity": str(self.severity),
             "file": self.place.source,
@@ -58,6 +62,7 @@ class Finding:
             "key": self.key,
             "message": self.text,
             "nearest": self.nearest,
+            **whose,
         }
 
 

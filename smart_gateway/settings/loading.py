@@ -4,51 +4,40 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from smart_gateway.errors import SettingsError
-from smart_gateway.settings.checks import check
-from smart_gateway.settings.complaints import Complaint, complaints
-from smart_gateway.settings.document import MAX_BYTES, read_document
-from smart_gateway.settings.environment import options, overlay, variables
-from smart_gateway.settings.files import read_named
-from smart_gateway.settings.findings import Finding, KeyPath, Place, Severity, has_errors, spell_key
-from smart_gateway.settings.including import Including
+from smart_gateway.settings.dividing import Division, divide
+from smart_gateway.settings.findings import Finding, KeyPath, Place, Severity, has_errors
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.problems import Problem
+from smart_gateway.settings.reading import Reading, locate, lookup, node_of
 from smart_gateway.settings.secret import Surroundings
-from smart_gateway.settings.tree import Entry, Node
+from smart_gateway.settings.tenants import check_apart
+from smart_gateway.settings.tree import Node
 
 logger = logging.getLogger(__name__)
-
-_MAY_BE_NULL = {("policy", "limits", "requests_per_minute")}
-_NAMES_OF_FILES = frozenset({"from_file", "jwks_file", "key_file", "certificate", "key", "client_ca"})
-_ROUNDS = 12  # each puts aside what the model refused; a value can be refused once at every level
-_STAND_INS: dict[str, Any] = {
-    "public_url": "https://stand-in.invalid/fhir",
-    "fhir_version": "R4",
-    "issuer": "https://stand-in.invalid",
-}
-_STAND_INS |= {
-    "server": {"public_url": _STAND_INS["public_url"]},
-    "upstream": {"fhir_version": "R4"},
-    "issuers": [{"issuer": _STAND_INS["issuer"]}],
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What reading a configuration gave: ``settings`` unless a finding is an error; ``files`` are all that were read."""
+    """What reading a configuration gave: ``settings`` unless a finding is an error; ``files`` are all that were read. ``each`` is what it
+    gave for each tenant."""
 
     settings: Settings | None
     findings: tuple[Finding, ...]
     files: tuple[Path, ...]
     root: Node | None = None
+    each: tuple[Examination, ...] = ()
+
+    def of(self, name: str | None) -> Examination:
+        """That of one tenant, or this where there are none. Raises SettingsError with the findings, or for the wrong question."""
+        if self.settings is None:
+            raise SettingsError("The settings are refused.", self.findings)
+        chosen = self.settings.of(name)
+        return next((one for one in self.each if one.settings is chosen), self)
 
     def place(self, *path: str | int) -> Place:
         """Where a key is written, or the nearest level above it that is."""
@@ -81,29 +70,60 @@ def examine(
     ``given`` are settings from the command line, such as ``upstream.url=http://...``; ``proxying``: the configuration is for a
     reverse proxy, not for middleware. ``directory`` is where the relative paths of a mapping start.
     """
-    reading = _Reading(environment)
+    reading = Reading(environment)
     if isinstance(source, Mapping):
         directory = directory or Path()
-        root: Node | None = _node_of(source, Place("settings"))
+        root: Node | None = node_of(source, Place("settings"))
     else:
         path = Path(source)
         directory = path.parent
         root = reading.file(path, Place(str(source)))
+    settings: Settings | None = None
+    each: tuple[Examination, ...] = ()
     if root is not None:
         reading.overlay(root, directory, given)
-    settings = reading.judge(root, directory, proxying=proxying) if root is not None else None
+        reading.sweep_nulls(root)
+        division = divide(root)
+        if division is None:
+            settings = reading.judge(root, Surroundings(directory, environment, root.places("policy")), proxying=proxying)
+        else:
+            settings, each = _judge_tenants(division, reading, Surroundings(directory, environment), proxying=proxying)
     findings = tuple(sorted(dict.fromkeys(reading.findings), key=lambda finding: finding.place.order))
-    return Examination(None if has_errors(findings) else settings, findings, tuple(dict.fromkeys(reading.files)), root)
+    refused = has_errors(findings)
+    return Examination(None if refused else settings, findings, tuple(dict.fromkeys(reading.files)), root, () if refused else each)
+
+
+def _judge_tenants(
+    division: Division, reading: Reading, around: Surroundings, *, proxying: bool
+) -> tuple[Settings | None, tuple[Examination, ...]]:
+    """Each tenant's settings as if they were alone; then what is said of the process."""
+    reading.findings.extend(division.findings)
+    judged: list[tuple[Node, Settings]] = []
+    for part in division.parts:
+        with reading.telling(part.tenant.name):
+            reading.findings.extend(part.findings)
+            surroundings = replace(around, places=part.root.places("policy"), tenant=part.tenant)
+            settings = reading.judge(part.root, surroundings, proxying=proxying) if part.public else None
+        if settings is not None:
+            judged.append((part.root, settings))
+    each = tuple(settings for _, settings in judged)
+    for position, problem in check_apart(each):
+        tenant = each[position].tenant
+        assert tenant is not None
+        with reading.telling(tenant.name):
+            reading.report(judged[position][0], problem)
+    process = reading.judge(division.process, replace(around, each=each), proxying=False)
+    return process, tuple(Examination(settings, (), (), root) for root, settings in judged)
 
 
 def glance(path: Path, environment: Mapping[str, str], given: Sequence[str], *keys: KeyPath) -> tuple[str | None, ...]:
     """Single texts of a file that may otherwise be refused: for looking at a gateway that runs by older settings."""
-    reading = _Reading(environment)
+    reading = Reading(environment)
     root = reading.file(path, Place(str(path)))
     if root is None:
         return (None,) * len(keys)
     reading.overlay(root, path.parent, given)
-    found = (_lookup(root, key) for key in keys)
+    found = (lookup(root, key) for key in keys)
     return tuple(node.content if node is not None and isinstance(node.content, str) else None for node in found)
 
 
@@ -114,180 +134,3 @@ def _refusal(findings: tuple[Finding, ...]) -> SettingsError:
         if finding.severity is Severity.ERROR:
             error.add_note(str(finding))
     return error
-
-
-class _Reading:
-    """One pass over a configuration, collecting findings."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = environment
-        self.findings: list[Finding] = []
-        self.nulls: list[KeyPath] = []
-        self.files: list[Path] = []
-
-    def file(self, path: Path, asked: Place) -> Node | None:
-        """The tree of one file that must hold a mapping; ``asked`` is where the file is named."""
-        self.files.append(path)
-        try:
-            data = read_named(path, str(path), MAX_BYTES)
-        except SettingsError as error:
-            self.findings.append(Finding(asked, "", error.text))
-            return None
-        document = read_document(data, str(path))
-        self.findings.extend(document.findings)
-        if document.root is not None and isinstance(document.root.content, dict):
-            return document.root
-        if not document.findings:
-            self.findings.append(Finding(Place(str(path), 1, 1), "", "the file must hold a mapping of keys"))
-        return None
-
-    def overlay(self, root: Node, directory: Path, given: Sequence[str]) -> None:
-        """Variables over the file, options over both; the policy's file is read in before those that reach into it."""
-        chosen = options(given)
-        overrides = (*variables(self.environment, root, chosen), *chosen)
-        for override in (found for found in overrides if found.parts == ("policy",)):
-            self.findings.extend(overlay(root, override))
-        self._include_policy(root, directory)
-        for override in (found for found in overrides if found.parts != ("policy",)):
-            self.findings.extend(overlay(root, override))
-
-    def _include_policy(self, root: Node, directory: Path) -> None:
-        entry = root.content.get("policy") if isinstance(root.content, dict) else None
-        if entry is None:
-            return
-        including = Including(directory, self.file)
-        entry.node = including.policy(entry.node)
-        self.findings.extend(including.findings)
-        self.files.extend(including.looked)
-
-    def judge(self, root: Node, directory: Path, *, proxying: bool) -> Settings | None:
-        """The findings of the model and of the checks across keys; what the model refuses is put aside, so that the rest is checked too."""
-        root.number()
-        surroundings = Surroundings(directory, self.environment, root.places("policy"))
-        self._sweep_nulls(root)
-        self._complain(root, surroundings)
-        settings = _remaining(root, surroundings)
-        if settings is None:
-            return None
-        known = not _stands_in(root, ("upstream", "fhir_version"))
-        for problem in check(settings, vocabulary_known=known, proxying=proxying):
-            self._report(root, problem)
-        self.files.extend(_files_named(root, directory))
-        return settings
-
-    def _complain(self, root: Node, surroundings: Surroundings) -> None:
-        found = _complaints(root, surroundings)
-        if _respelled(root, [complaint.path for complaint in found if complaint.wants_text]):
-            found = _complaints(root, surroundings)
-        for complaint in found:
-            if not any(path[: len(complaint.written)] == complaint.written for path in self.nulls):
-                self.findings.append(complaint.finding)
-
-    def _report(self, root: Node, problem: Problem) -> None:
-        node, path = locate(root, problem.path)
-        if not node.stand_in:
-            self.findings.append(Finding(node.place, spell_key(path), problem.text, problem.nearest, problem.severity))
-
-    def _sweep_nulls(self, root: Node) -> None:
-        """A key without a value would read as absent, and absent can mean open: it is refused instead."""
-        for path, node in reversed(list(root.walk())):
-            if node.content is None and path:
-                above = _lookup(root, path[:-1])
-                assert above is not None
-                above.remove(path[-1])
-                if path not in _MAY_BE_NULL:
-                    self.nulls.append(path)
-                    text = "has no value: write {} or [] for an empty one, or leave the key out"
-                    self.findings.append(Finding(node.place, spell_key(path), text))
-
-
-def locate(root: Node, path: KeyPath) -> tuple[Node, KeyPath]:
-    """The value at ``path``, or the nearest level above it that is written; and the path as the file has it."""
-    node = root
-    for index, part in enumerate(path):
-        below = node.child(part)
-        if below is None:
-            return node, (*node.path, *path[index:])
-        node = below
-    return node, node.path
-
-
-def _complaints(root: Node, surroundings: Surroundings) -> list[Complaint]:
-    try:
-        Settings.model_validate(root.plain(), context=surroundings)
-    except ValidationError as error:
-        return complaints(error, root)
-    return []
-
-
-def _remaining(root: Node, surroundings: Surroundings) -> Settings | None:
-    """The settings without what the model refuses, with stand-ins for what must be there."""
-    for _ in range(_ROUNDS):
-        try:
-            return Settings.model_validate(root.plain(), context=surroundings)
-        except ValidationError as error:
-            found = complaints(error, root)
-        for path in sorted({complaint.path for complaint in found if complaint.missing not in _STAND_INS}, reverse=True):
-            above = _lookup(root, path[:-1])
-            if above is not None and path:
-                above.remove(path[-1])
-        for complaint in found:
-            if complaint.missing is not None and complaint.missing in _STAND_INS:
-                _put_stand_in(root, complaint.path, complaint.missing)
-    return None
-
-
-def _put_stand_in(root: Node, path: KeyPath, key: str) -> None:
-    node = _lookup(root, path)
-    if node is not None and isinstance(node.content, dict):
-        stand_in = _node_of(_STAND_INS[key], node.place)
-        for _, below in stand_in.walk():
-            below.stand_in = True
-        node.content[key] = Entry(node.place, stand_in)
-
-
-def _stands_in(root: Node, path: KeyPath) -> bool:
-    node = _lookup(root, path)
-    return node is not None and node.stand_in
-
-
-def _respelled(root: Node, paths: list[KeyPath]) -> bool:
-    """Gives variables that were read as numbers or booleans back as the texts that they are; whether there were any."""
-    changed = False
-    for path in paths:
-        node = _lookup(root, path)
-        if node is not None and node.place.line is None and node.raw is not None and not isinstance(node.content, str):
-            node.content = node.raw
-            changed = True
-    return changed
-
-
-def _lookup(root: Node, path: KeyPath) -> Node | None:
-    node: Node | None = root
-    for part in path:
-        node = node.child(part) if node is not None else None
-    return node
-
-
-def _files_named(root: Node, directory: Path) -> Iterator[Path]:
-    """Files besides the YAML ones whose change is a change of the settings."""
-    for path, node in root.walk():
-        named = path[-1:] and (
-            path[-1] in _NAMES_OF_FILES
-            or path[-3:-1] == ("value_sets", "files")
-            or path[-3:-1] in {("udap", "anchors"), ("udap", "statements")}
-            or path == ("revocation", "file")
-        )
-        if named and isinstance(node.content, str):
-            yield directory / node.content
-
-
-def _node_of(value: Any, place: Place) -> Node:
-    """A tree of plain Python data, all of it at one place."""
-    match value:
-        case Mapping():
-            return Node(place, {str(key): Entry(place, _node_of(item, place)) for key, item in value.items()})
-        case list() | tuple():
-            return Node(place, [_node_of(item, place) for item in value])
-        case _:
-            return Node(place, value)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from smart_gateway.errors import SettingsError
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.hooks import HooksSettings
 from smart_gateway.settings.issuers import IssuerSettings
 from smart_gateway.settings.policy import PolicySettings
 from smart_gateway.settings.revocation import RevocationSettings
 from smart_gateway.settings.secret import Surroundings
-from smart_gateway.settings.section import NotYet, Section, Text
+from smart_gateway.settings.section import Section
 from smart_gateway.settings.server import ServerSettings, UpstreamSettings
-
-# A path is read in before the model sees it; the schema shows editors that both are allowed.
-_PolicyOrPath = Annotated[PolicySettings, BeforeValidator(lambda value: value, json_schema_input_type=Text | PolicySettings)]
+from smart_gateway.settings.tenant_names import Tenant
+from smart_gateway.settings.tenants import PolicyOrPath, TenantOrPath
 
 
 class Settings(Section):
@@ -32,20 +32,46 @@ class Settings(Section):
     """The authorization servers whose tokens count: a closed list."""
     revocation: RevocationSettings = RevocationSettings()
     """Tokens that do not count although they verify."""
-    policy: _PolicyOrPath = PolicySettings()
+    policy: PolicyOrPath = PolicySettings()
     """What narrows the scopes: a mapping, or the path of a file or of a directory of `*.yaml` files that hold it."""
     hooks: HooksSettings | None = None
     """Your own code that refuses, limits or adds to who comes."""
-    tenants: NotYet = None
+    tenants: Annotated[list[TenantOrPath], Field(min_length=1)] | None = None
+    """Several FHIR servers, each by its host or path, instead of `upstream`, `issuers`, `policy`, `revocation` and `hooks` here."""
 
     _directory: Path = PrivateAttr(default_factory=Path)
     _places: Mapping[KeyPath, str] = PrivateAttr(default_factory=dict)
+    _tenant: Tenant | None = PrivateAttr(default=None)
+    _each: tuple[Self, ...] = PrivateAttr(default=())
 
     def model_post_init(self, context: Any) -> None:
         """Keeps the directory that relative paths start from, that of the settings file, and where each rule of the policy is written."""
         if isinstance(context, Surroundings):
             self._directory = context.directory
             self._places = context.places
+            self._tenant = context.tenant
+            self._each = context.each
+
+    @property
+    def tenant(self) -> Tenant | None:
+        """Whose settings these are, where there are tenants."""
+        return self._tenant
+
+    @property
+    def each(self) -> tuple[Self, ...]:
+        """The settings of every tenant, where these are of a process that has some: then ``server`` counts here, and nothing else."""
+        return self._each
+
+    def of(self, name: str | None) -> Self:
+        """The settings of the tenant ``name``, or these where there are none. Raises SettingsError for the wrong question."""
+        if name is None and not self._each:
+            return self
+        names = [one.tenant.name for one in self._each if one.tenant is not None]
+        if name is None:
+            raise SettingsError(f"The settings are of tenants: say of which ({', '.join(names)}).")
+        if name not in names:
+            raise SettingsError(f"The settings know no tenant {name!r}; there are: {', '.join(names) or 'none'}.")
+        return self._each[names.index(name)]
 
     @property
     def places(self) -> Mapping[KeyPath, str]:

@@ -15,6 +15,8 @@ def json_schema() -> dict[str, Any]:
     schema = Settings.model_json_schema(by_alias=True, ref_template="#/definitions/{model}")
     definitions = schema.pop("$defs")
     plain = _plain({**schema, "definitions": definitions})
+    alone = [key for key in plain["required"] if key != "server"]
+    plain |= {"required": ["server"], "anyOf": [{"required": alone}, {"required": ["tenants"]}]}
     return {"$schema": _DIALECT, "title": "smart-gateway settings", **{key: value for key, value in plain.items() if key != "title"}}
 
 

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from smart_gateway.errors import SettingsError
 from smart_gateway.settings.files import read_named
 from smart_gateway.settings.findings import KeyPath
+from smart_gateway.settings.tenant_names import Tenant
 
 MAX_SECRET_BYTES = 64 * 1024
 
@@ -21,11 +22,13 @@ MAX_SECRET_BYTES = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What settings may refer to: ``directory`` for relative paths, ``environment`` for ``from_env``; and where the keys of the policy are
-    written, by their paths below it."""
+    written, by their paths below it. ``tenant`` is whose they are; ``each`` the settings of all tenants, for those of the process."""
 
     directory: Path
     environment: Mapping[str, str]
     places: Mapping[KeyPath, str] = field(default_factory=dict)
+    tenant: Tenant | None = None
+    each: tuple[Any, ...] = ()
 
 
 class Secret:

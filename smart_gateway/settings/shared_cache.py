@@ -32,7 +32,7 @@ class RedisSettings(Section):
     timeout: Duration = Field(default="200ms", validate_default=True)
     """How long it may take to answer. While it does not, each process goes by what it knows itself."""
     prefix: Text = "smart-gateway:"
-    """What its keys begin with."""
+    """What its keys begin with; with `tenants`, the tenant's name and a colon follow."""
 
 
 class SharedCacheSettings(Section):
@@ -77,7 +77,8 @@ def build_shared_cache(settings: Settings, sealing_keys: tuple[bytes, ...], prev
         return previous if isinstance(previous, LocalCache) else LocalCache()
     from smart_gateway.tokens.redis_cache import RedisCache, RedisConfig  # noqa: PLC0415  # an extra
 
-    config = RedisConfig(shared.redis.url.reveal(), shared.redis.timeout, shared.redis.prefix, sealing_keys)
+    prefix = shared.redis.prefix if settings.tenant is None else f"{shared.redis.prefix}{settings.tenant.name}:"
+    config = RedisConfig(shared.redis.url.reveal(), shared.redis.timeout, prefix, sealing_keys)
     if isinstance(previous, RedisCache) and previous.config == config:
         return previous
     return RedisCache(config)

@@ -60,11 +60,14 @@ class Node:
         """The same tree in nodes of its own, at the same places."""
         match self.content:
             case dict():
-                return Node(self.place, {key: Entry(entry.place, entry.node.copy()) for key, entry in self.content.items()})
+                content: Scalar | list[Node] | dict[str, Entry] = {
+                    key: Entry(entry.place, entry.node.copy()) for key, entry in self.content.items()
+                }
             case list():
-                return Node(self.place, [node.copy() for node in self.content])
+                content = [node.copy() for node in self.content]
             case _:
-                return Node(self.place, self.content, self.raw)
+                content = self.content
+        return Node(self.place, content, self.raw, self.stand_in, self.path)
 
     def number(self) -> None:
         """Notes in every node below the key path where it is now."""

@@ -105,7 +105,11 @@ def test_no_mapping_raises(source: dict[str, Any]) -> None:
     judge(source)
 
 
-@given(_conforming(_SCHEMA))
+_ALONE = {**{key: value for key, value in _SCHEMA.items() if key != "anyOf"}, "required": ["server", "upstream", "issuers"]}
+_SHARED = {**_ALONE, "required": ["server", "tenants"]}
+
+
+@given(_conforming(_ALONE) | _conforming(_SHARED))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_what_has_the_schemas_shape_is_loaded_or_refused(source: dict[str, Any]) -> None:
     judge(source)
