@@ -43,6 +43,7 @@ from smart_gateway.request.parsing import RequestParser
 from smart_gateway.request.patch import read_patch
 from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.tokens.bearer import read_token
+from smart_gateway.tokens.possession import DPOP, MTLS
 
 _USERS = frozenset({"Patient", "Practitioner", "PractitionerRole", "RelatedPerson", "Person"})
 _NO_TOKEN = Denial("token-missing", "The request needs a token.")
@@ -50,6 +51,10 @@ _SEALED = "to be checked: without the sealing keys of the gateway its links cann
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 # Who asks has a place of its own; what frames a body is the connection's.
 _NOT_TAKEN = frozenset({b"authorization", b"dpop"})
+_TO_SHOW = {
+    DPOP: "the request has the scheme DPoP and a proof by the key that the token is bound to",
+    MTLS: "the client shows the certificate that the token is bound to",
+}
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -82,13 +87,15 @@ class Invented:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a decision is made under, and who asks, at ``now`` (seconds since the epoch). ``sealer`` None: no link can be opened here."""
+    """What a decision is made under, and who asks, at ``now`` (seconds since the epoch). ``sealer`` None: no link can be opened here.
+    ``bound``: what their token is bound by, of ``dpop`` and ``mtls``; None where it is made up, and counts as bound enough."""
 
     policy: Policy
     limits: Limits
     principal: Principal
     now: float
     sealer: Sealer | None = None
+    bound: frozenset[str] | None = None
 
 
 def ask(method: str, target: str, lines: list[str], body: bytes | None) -> Question:
@@ -144,9 +151,10 @@ async def explain_token(question: Question, token: str, snapshot: Snapshot, now:
     """``explain`` for who comes with ``token``; a token that does not count is a refusal too. Raises DependencyUnavailable."""
     try:
         principal = await principal_of(token, snapshot, now)
+        bound = snapshot.possessions.wanted(principal)
     except (TokenError, HookRefused, RequestError) as error:
         return explain_error(None, error)
-    return await explain(question, Setting(snapshot.policy, snapshot.limits, principal, now, sealer))
+    return await explain(question, Setting(snapshot.policy, snapshot.limits, principal, now, sealer, bound))
 
 
 async def explain(question: Question, setting: Setting) -> dict[str, Any]:
@@ -157,7 +165,7 @@ async def explain(question: Question, setting: Setting) -> dict[str, Any]:
     try:
         path, _, query = question.target.partition("?")
         request = parser.parse(question.method, _bytes(path or "/"), _bytes(query), list(question.headers))
-        found = _refuse_early(request, access, setting.now) or _called(request, question, access, setting.now)
+        found = _refuse_early(request, access, setting) or _called(request, question, access, setting.now)
         denied, access = (found, access) if isinstance(found, Deny) else (authorize_types(request, found), found)
         if denied is None and not is_complete(request):
             read = await _read(question, body_limits(request, setting.limits)) if question.body is not None else b""
@@ -171,11 +179,11 @@ async def explain(question: Question, setting: Setting) -> dict[str, Any]:
     return explain_decision(request, decision, access)
 
 
-def _refuse_early(request: FhirRequest, access: Access, now: float) -> Deny | None:
+def _refuse_early(request: FhirRequest, access: Access, setting: Setting) -> Deny | None:
     """What is refused for who asks. Where who asks comes from and what they show counts as it should be: ``_opened`` tells."""
     if access.principal.anonymous and not is_public(request, access.policy):
         return Deny(401, (_NO_TOKEN,))
-    return refuse_arrival(access, _arrival(access.client, now))
+    return refuse_arrival(access, _arrival(access.client, setting))
 
 
 def _called(request: FhirRequest, question: Question, access: Access, now: float) -> Access | Deny:
@@ -185,20 +193,21 @@ def _called(request: FhirRequest, question: Question, access: Access, now: float
     return in_emergency(called_emergency(question.headers, access.policy.break_glass), request, access, now)
 
 
-def _arrival(rule: ClientRule | None, now: float) -> Arrival:
+def _arrival(rule: ClientRule | None, setting: Setting) -> Arrival:
     if rule is None:
-        return Arrival(now)
+        return Arrival(setting.now)
     address = str(rule.networks[0].network_address) if rule.networks else None
-    return Arrival(now, address, rule.sender_constraint or frozenset())
+    return Arrival(setting.now, address, (rule.sender_constraint or frozenset()) if setting.bound is None else setting.bound)
 
 
-def _arrival_checks(access: Access) -> Iterator[str]:
+def _arrival_checks(access: Access, bound: frozenset[str] | None) -> Iterator[str]:
+    yield from (text for what, text in _TO_SHOW.items() if what in (bound or ()))
     rule = access.client
     if rule is None or access.principal.anonymous:
         return
     if rule.networks is not None:
         yield "the client comes from " + " or ".join(str(network) for network in rule.networks)
-    if rule.sender_constraint is not None:
+    if rule.sender_constraint is not None and bound is None:
         yield "the token is bound to its sender by " + " or ".join(sorted(rule.sender_constraint))
     if rule.requests_per_minute is not None:
         yield f"the client asks at most {rule.requests_per_minute} times a minute"
@@ -217,7 +226,7 @@ def _opened(decision: Permit, request: FhirRequest, access: Access, setting: Set
             if isinstance(found, Deny):
                 return replace(found, grounds=found.grounds or decision.grounds)
             plan = replace(found, checks=found.checks or plan.checks)
-    return replace(decision, plan=replace(plan, checks=(*_arrival_checks(access), *plan.checks)))
+    return replace(decision, plan=replace(plan, checks=(*_arrival_checks(access, setting.bound), *plan.checks)))
 
 
 async def _judge_body(decision: Decision, request: FhirRequest, question: Question, access: Access, limits: Limits) -> Decision:

@@ -18,6 +18,7 @@ from smart_gateway.tokens.thumbprints import certificate_thumbprint
 
 DPOP, MTLS = "dpop", "mtls"
 _JKT, _X5T = "jkt", "x5t#S256"
+_SHOWN_BY = {_JKT: DPOP, _X5T: MTLS}
 _KEYCLOAK_KIND = "kc-jkt-type"  # says what ``jkt`` is the thumbprint of
 
 
@@ -47,25 +48,29 @@ class Possessions:
         self._nonces = nonces or Nonces([os.urandom(32)], "")
         self._seen = seen or LocalCache()
 
-    async def check(self, principal: Principal, presented: Presented, now: float) -> frozenset[str]:
-        """What ``presented`` has shown to hold, of ``dpop`` and ``mtls``. Raises TokenError for a bound token without its proof."""
+    def wanted(self, principal: Principal) -> frozenset[str]:
+        """What of ``dpop`` and ``mtls`` must be shown with the token. Raises TokenError for one that counts for nothing,
+        whatever is shown."""
         rules, confirmation = self._rules.get(principal.issuer, _ANY), principal.confirmation
         _require_known(confirmation)
-        shown = set()
-        if _X5T in confirmation:
-            _check_certificate(confirmation[_X5T], presented)
-            shown.add(MTLS)
-        elif rules.mtls_required:
+        if rules.mtls_required and _X5T not in confirmation:
             raise TokenError("Tokens of this issuer count only where they are bound to a certificate.", reason="sender-constraint-required")
-        if _JKT in confirmation:
-            await self._check_proof(principal, presented, rules, now)
-            shown.add(DPOP)
-        elif presented.scheme is Scheme.DPOP:
-            raise TokenError("The token is not bound by DPoP.", reason="not-bound")
-        elif rules.dpop_required:
+        if rules.dpop_required and _JKT not in confirmation:
             text = "Tokens of this issuer count only where they are bound by DPoP."
             raise ProofMissing(text, algorithms=PROOF_ALGORITHMS, reason="sender-constraint-required")
-        return frozenset(shown)
+        return frozenset(shown for member, shown in _SHOWN_BY.items() if member in confirmation)
+
+    async def check(self, principal: Principal, presented: Presented, now: float) -> frozenset[str]:
+        """What ``presented`` has shown to hold, of ``dpop`` and ``mtls``. Raises TokenError for a bound token without its proof."""
+        if presented.scheme is Scheme.DPOP and _JKT not in principal.confirmation:
+            _require_known(principal.confirmation)
+            raise TokenError("The token is not bound by DPoP.", reason="not-bound")
+        wanted = self.wanted(principal)
+        if MTLS in wanted:
+            _check_certificate(principal.confirmation[_X5T], presented)
+        if DPOP in wanted:
+            await self._check_proof(principal, presented, self._rules.get(principal.issuer, _ANY), now)
+        return wanted
 
     def nonce(self, principal: Principal, presented: Presented, now: float) -> str | None:
         """The nonce that the answer carries for the next proof; None where none is wanted. Spec: RFC 9449 section 9."""
@@ -75,12 +80,9 @@ class Possessions:
 
     async def _check_proof(self, principal: Principal, presented: Presented, rules: BindingRules, now: float) -> None:
         """Spec: RFC 9449 section 7: a bound token never goes by Bearer, not even with a proof."""
-        jkt = principal.confirmation[_JKT]
-        if not isinstance(jkt, str) or not jkt.isascii():
-            raise _unknown_binding()
         if presented.scheme is not Scheme.DPOP:
             raise ProofMissing("The token is bound by DPoP: it comes with the scheme DPoP and a proof.", algorithms=PROOF_ALGORITHMS)
-        proof = read_proof(presented, jkt, rules.proofs, now)
+        proof = read_proof(presented, principal.confirmation[_JKT], rules.proofs, now)
         if rules.nonce and (proof.nonce is None or not self._nonces.counts(proof.nonce, principal.issuer, now)):
             raise NonceWanted("The DPoP proof needs the nonce that this answer carries.", algorithms=PROOF_ALGORITHMS)
         if not await self._seen.add_once(f"dpop:{proof.id}", proof.lasts, now):
@@ -89,22 +91,16 @@ class Possessions:
 
 def _require_known(confirmation: Mapping[str, Any]) -> None:
     """A binding that cannot be checked is not passed over, whatever it is."""
-    known = {_JKT, _X5T}
+    known = set(_SHOWN_BY)
     if _JKT in confirmation and confirmation.get(_KEYCLOAK_KIND) == "DPoP":
         known.add(_KEYCLOAK_KIND)
-    if not confirmation.keys() <= known:
-        raise _unknown_binding()
+    if not confirmation.keys() <= known or not all(isinstance(value, str) and value.isascii() for value in confirmation.values()):
+        raise TokenError("The token is bound in a way that cannot be checked here.", reason="sender-constrained")
 
 
-def _check_certificate(wanted: Any, presented: Presented) -> None:
+def _check_certificate(wanted: str, presented: Presented) -> None:
     """Spec: RFC 8705 section 3."""
-    if not isinstance(wanted, str) or not wanted.isascii():
-        raise _unknown_binding()
     if presented.certificate is None:
         raise TokenError("The token is bound to a certificate, and the client has shown none.", reason="certificate-missing")
     if not hmac.compare_digest(wanted, certificate_thumbprint(presented.certificate)):
         raise TokenError("The token is bound to another certificate.", reason="certificate-mismatch")
-
-
-def _unknown_binding() -> TokenError:
-    return TokenError("The token is bound in a way that cannot be checked here.", reason="sender-constrained")

@@ -125,7 +125,8 @@ async def test_a_free_token_where_the_issuers_must_be_bound() -> None:
         answer = await refused(front(**rules), code="sender-constraint-required", token=BEARER, scheme="Bearer")
         assert 'error="invalid_token"' in challenge(answer, scheme)
     await refused(front(mtls_required=True), proof(AMY, TOKEN), code="sender-constraint-required")
-    await refused(front(dpop_required=True), code="certificate-missing", token=CERTIFIED, scheme="Bearer")
+    await refused(front(dpop_required=True), code="sender-constraint-required", token=CERTIFIED, scheme="Bearer")
+    await refused(front(), code="certificate-missing", token=CERTIFIED, scheme="Bearer")
 
 
 # --- a stolen proof
