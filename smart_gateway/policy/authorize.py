@@ -42,7 +42,7 @@ from smart_gateway.request.completing import is_complete
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.permissions import Permission
-from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.scopes.scope import PlainScope, ResourceScope
 
 _NO_SCOPE = Denial("insufficient-scope", "The token grants no permission on any type.")
 _NOT_PUBLIC = Denial("token-missing", "This needs an access token: the policy does not open it to everybody.")
@@ -169,7 +169,8 @@ def _require(request: FhirRequest, access: Access, type: str, permissions: tuple
 
 def _hinted(denied: Deny, request: FhirRequest, access: Access) -> Deny:
     """``denied`` with the scopes that would help, all of them, or with none where another rule denies still. Spec: semantics 10."""
-    held = {scope.text for scope in access.principal.scopes.resources}
+    scopes = access.principal.scopes
+    held = {scope.text for scope in scopes.resources} | {scope.text for scope in scopes.plain}
     if not denied.missing or held.issuperset(m.scope for m in denied.missing):
         return replace(denied, missing=())
     richer = access.remembered(("with", " ".join(m.scope for m in denied.missing)), lambda: _with(access, denied.missing))
@@ -184,14 +185,10 @@ def _hinted(denied: Deny, request: FhirRequest, access: Access) -> Deny:
 
 
 def _with(access: Access, missing: tuple[Missing, ...]) -> Access:
-    scopes = access.principal.scopes
-    richer = replace(scopes, resources=(*scopes.resources, *(scope for m in missing for scope in _resource_scopes(m))))
-    return Access(replace(access.principal, scopes=richer), access.policy)
-
-
-def _resource_scopes(missing: Missing) -> tuple[ResourceScope, ...]:
-    scope = parse_scope(missing.scope)
-    return (scope,) if isinstance(scope, ResourceScope) else ()
+    scopes, added = access.principal.scopes, [parse_scope(m.scope) for m in missing]
+    resources = (*scopes.resources, *(scope for scope in added if isinstance(scope, ResourceScope)))
+    plain = (*scopes.plain, *(scope for scope in added if isinstance(scope, PlainScope)))
+    return Access(replace(access.principal, scopes=replace(scopes, resources=resources, plain=plain)), access.policy)
 
 
 def _plan_compartment_search(request: FhirRequest, access: Access) -> Decision:

@@ -9,11 +9,12 @@ from smart_gateway.scopes.permissions import Permission
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A permission that no scope of the token gives: the smallest scope that would, in the spelling of the token."""
+    """A permission that no scope of the token gives: the smallest scope that would, in the spelling of the token. ``type`` and
+    ``permission`` are None for a scope that opens an operation."""
 
     scope: str
-    type: str
-    permission: Permission
+    type: str | None = None
+    permission: Permission | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from smart_gateway.boundary.describing import smallest_scope
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Missing
+from smart_gateway.policy.plain_scopes import could_hold_plain
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope
@@ -30,6 +31,29 @@ def missing_scope(request: FhirRequest, access: Access, type: str, permission: P
         if (boundary.is_everything or not whole) and _would_help(request, access, boundary, type):
             return (Missing(scope.text, type, permission),)
     return ()
+
+
+def opening_scope(access: Access, plain: Iterable[str], scopes: Iterable[ResourceScope]) -> tuple[Missing, ...]:
+    """The first of the scopes that open an operation which the client could have; empty where it could have none."""
+    if access.client is None or access.client.pin is not None or access.principal.anonymous or access.principal.permitted is not None:
+        return ()
+    fitting = [scope.text for scope in scopes if _could_ask(access, scope)]
+    for text in (*fitting, *(text for text in sorted(plain) if could_hold_plain(access, text))):
+        return (Missing(text),)
+    return ()
+
+
+def _could_ask(access: Access, wanted: ResourceScope) -> bool:
+    """Whether the client could ask for all of ``wanted``, in a context that its token speaks for."""
+    registered = access.client.registered_scopes if access.client is not None else None
+    if wanted.context not in _contexts(access):
+        return False
+    return registered is None or any(_is_part(wanted, of=scope) for scope in registered)
+
+
+def _is_part(wanted: ResourceScope, *, of: ResourceScope) -> bool:
+    where = of.context is wanted.context and of.type in (wanted.type, "*")
+    return where and wanted.permissions in of.permissions and of.params in ((), wanted.params)
 
 
 def _hints(access: Access, type: str, permission: Permission) -> tuple[tuple[ResourceScope, Boundary], ...]:

@@ -15,6 +15,7 @@ from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.hints import opening_scope
 from smart_gateway.policy.model import OpenedOperation, OperationAnswer
 from smart_gateway.policy.operation_calls import as_it_came, asking
 from smart_gateway.policy.operation_checks import CheckOpened
@@ -59,7 +60,8 @@ def refuse_opened(rule: OpenedOperation, access: Access) -> Deny | None:
     if any(holds_plain(access, text) for text in rule.plain) or any(_covers(access, scope) for scope in rule.scopes):
         return None
     text = f"The token holds none of the scopes by which the policy opens {rule.name}."
-    return Deny(403, (Denial("insufficient-scope", text),), grounds=(_ground(rule, access, "denies", "none of its scopes is held"),))
+    missing = opening_scope(access, rule.plain, rule.scopes)
+    return Deny(403, (Denial("insufficient-scope", text),), missing, (_ground(rule, access, "denies", "none of its scopes is held"),))
 
 
 def plan_opened_operation(rule: OpenedOperation, request: FhirRequest, access: Access) -> Decision:

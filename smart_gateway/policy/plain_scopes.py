@@ -20,6 +20,19 @@ def holds_plain(access: Access, text: str) -> bool:
     if client is None or principal.anonymous or principal.permitted is not None or principal.issuer == BY_CERTIFICATE:
         return False
     held = principal.scopes.has(text) if client.pin is None else text in client.plain.pin
-    if client.registered_scopes is not None and client.pin is None and text not in client.plain.registered:
+    return held and _is_left(access, text)
+
+
+def could_hold_plain(access: Access, text: str) -> bool:
+    """Whether ``text`` would count if the token had it: for hints."""
+    client = access.client
+    return client is not None and client.pin is None and _is_left(access, text)
+
+
+def _is_left(access: Access, text: str) -> bool:
+    """Whether everything that limits the token's scopes names this one."""
+    client = access.client
+    known = client is not None and client.registered_scopes is not None and client.pin is None
+    if client is not None and known and text not in client.plain.registered:
         return False
-    return held and all(text in ceiling.plain for ceiling in access.ceilings)
+    return all(text in ceiling.plain for ceiling in access.ceilings)
