@@ -16,11 +16,13 @@ from smart_gateway.policy.plain_scopes import holds_plain
 from smart_gateway.policy.plan import Deny
 from smart_gateway.principal import Principal
 from smart_gateway.request.model import FhirRequest
+from smart_gateway.scopes.permissions import Permission
 
 _NOT_ALLOWED = Denial("break-glass-not-allowed", "This token cannot break the glass.")
 _OVER = Denial("break-glass-over", "The emergency is over: break-glass needs a token that was given for it.")
 _EXPORT = Denial("break-glass-export", "An export is no emergency.")
 _STEP_UP = "Break-glass needs a user who has logged in just now, or more strongly."
+_READS = Permission.READ | Permission.SEARCH
 _FUTURE = 60.0  # seconds that an issuer's clock may be ahead
 
 
@@ -35,7 +37,7 @@ def break_glass(call: EmergencyCall, request: FhirRequest, access: Access, now: 
     if objection is not None:
         return Deny(403, (objection,), grounds=(_ground(rule, access.policy),))
     _require_login(rule, access.principal, now)
-    lifted = _lifted(rule.lifts, access.policy, access.principal)
+    lifted = _lifted(rule, access.policy, access.principal)
     return Access(access.principal, replace(lifted, emergency=Emergency(rule, call, access.policy)))
 
 
@@ -84,9 +86,9 @@ def _is_within(moment: Any, now: float, seconds: float) -> bool:
     return -_FUTURE <= now - moment <= seconds
 
 
-def _lifted(lifts: frozenset[Lift], policy: Policy, principal: Principal) -> Policy:
+def _lifted(rule: BreakGlass, policy: Policy, principal: Principal) -> Policy:
     """``policy`` without the limits that are lifted; nobody's fhirUser stays nobody's."""
-    changed: dict[str, Any] = {}
+    lifts, changed = rule.lifts, dict[str, Any]()
     if Lift.USERS in lifts and principal.fhir_user is not None:
         changed["users"] = {principal.user_kind: UserRule(UserBound.EVERYTHING, path=("users", principal.user_kind))}
     if Lift.PATIENTS in lifts and principal.fhir_user is not None:
@@ -95,8 +97,8 @@ def _lifted(lifts: frozenset[Lift], policy: Policy, principal: Principal) -> Pol
         changed["clients"] = {name: _unlimited(client) for name, client in policy.clients.items()}
     if Lift.LABELS in lifts:
         changed["labels"] = None
-    if Lift.FIELDS in lifts:
-        changed["fields"] = tuple(rule for rule in policy.fields if not rule.hide)
+    if Lift.FIELDS in lifts and _READS in rule.permissions:  # what writes may change is not lifted
+        changed["fields"] = tuple(replace(field, hide=()) for field in policy.fields)
     return replace(policy, **changed)
 
 

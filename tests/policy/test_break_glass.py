@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from smart_gateway.boundary.labels import LabelLimit
+from smart_gateway.fhir.fields import parse_field
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
 from smart_gateway.policy.break_glass import break_glass
 from smart_gateway.policy.emergencies import BreakGlass, EmergencyCall, Lift, StepUpWanted
+from smart_gateway.policy.fielding import FieldRule
 from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.policy.model import ActorRule, ClientRule, PlainScopes, Policy, UserBound, UserRule
 from smart_gateway.policy.plain_scopes import holds_plain
@@ -90,6 +92,17 @@ def test_each_limit_is_lifted_by_its_own_name_and_by_no_other(lift: Lift, limits
         ordinary = access(under=under)
         assert not ordinary.boundary("Observation", READ).is_everything
         assert lifted(ordinary).boundary("Observation", READ).is_everything is open_now
+
+
+def test_hidden_elements_are_shown_and_what_may_be_written_stays_as_it_is() -> None:
+    every = READ | SEARCH | UPDATE
+    rule = FieldRule("Patient", every, hide=(parse_field("birthDate"),), only=(parse_field("telecom"),))
+    for lifts, hides in ((frozenset({Lift.FIELDS}), False), (frozenset({Lift.USERS}), True)):
+        emergency = lifted(access(under=policy(fields=(rule,), break_glass=replace(RULE, lifts=lifts, permissions=every))))
+        assert emergency.restrictions.fields.hides is hides
+        assert emergency.restrictions_for(UPDATE).fields.writing("Patient", UPDATE)
+    writing = replace(RULE, lifts=frozenset({Lift.FIELDS}), permissions=UPDATE)
+    assert lifted(access(under=policy(fields=(rule,), break_glass=writing))).restrictions.fields.hides
 
 
 def test_nobody_known_stays_nobody() -> None:
