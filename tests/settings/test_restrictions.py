@@ -1,4 +1,4 @@
-"""``policy.labels`` in the settings: how it is read, built, and what cannot be meant."""
+"""``policy.labels`` and ``policy.fields`` in the settings: how it is read, built, and what cannot be meant."""
 
 from __future__ import annotations
 
@@ -120,3 +120,45 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, section: str, key: str,
 def test_what_is_probably_not_meant_is_warned_of(tmp_path: Path, section: str, key: str, says: str) -> None:
     warnings = found(tmp_path, f"  clients: {{app: {{}}}}\n  labels: {section}", Severity.WARNING)
     assert any(k == key and says in text for k, text in warnings), warnings
+
+
+def test_field_rules(tmp_path: Path) -> None:
+    text = """  fields:
+    - {type: Patient, permissions: rs, hide: [birthDate, Patient.name.family, "deceased[x]"], labelled: ["s|x"]}
+    - {type: "*", permissions: cu, keep: [meta.security], when: {client: app}}
+    - {type: Patient, permissions: u, only: ["identifier.where(system='urn:own')"]}
+    - {type: Basic, permissions: u, only: []}
+"""
+    hidden, kept, identifier, nothing = built(tmp_path, text).fields
+    assert [path.text for path in hidden.hide] == ["birthDate", "name.family", "deceased[x]"]
+    assert hidden.labelled == ("s|x",)
+    assert kept.whom == Whom(clients=frozenset({"app"}))
+    assert kept.permissions == Permission.CREATE | Permission.UPDATE
+    assert identifier.only is not None
+    assert identifier.only[0].steps[0].where == ("system", "urn:own")
+    assert nothing.only == ()
+    assert nothing.name == "fields[3]"
+    assert built(tmp_path, "  fields: []").fields == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "says"),
+    [
+        ("{type: Patinet, permissions: rs, hide: [birthDate]}", "policy.fields[0].type", "no such resource type"),
+        ("{type: Patient, permissions: r, hide: [birthDate]}", "policy.fields[0].permissions", "must be rs"),
+        ("{type: Patient, permissions: rs, only: [birthDate]}", "policy.fields[0].permissions", "c, u or cu"),
+        ("{type: Patient, permissions: d, keep: [birthDate]}", "policy.fields[0].permissions", "c, u or cu"),
+        ("{type: Patient, permissions: rs}", "policy.fields[0]", "just one of the two"),
+        ("{type: Patient, permissions: u, hide: [birthDate], only: [telecom]}", "policy.fields[0]", "just one of the two"),
+        ("{type: Patient, permissions: u, only: [telecom], labelled: ['s|x']}", "policy.fields[0].labelled", "is for hide"),
+        ("{type: Patient, permissions: rs, hide: [Observation.value]}", "policy.fields[0].hide[0]", "an element of Observation"),
+        ("{type: Patient, permissions: rs, hide: [meta]}", "policy.fields[0].hide[0]", "cannot be hidden"),
+        ("{type: Patient, permissions: rs, hide: [Patient.id]}", "policy.fields[0].hide[0]", "cannot be hidden"),
+        ("{type: Patient, permissions: rs, hide: ['name[0]']}", "policy.fields[0].hide[0]", "must be an element"),
+        ("{type: Patient, permissions: rs, hide: []}", "policy.fields[0].hide", "must not be empty"),
+        ("{type: Binary, permissions: rs, hide: [data]}", "policy.fields[0].type", "raw content"),
+    ],
+)
+def test_field_rules_that_cannot_be_meant(tmp_path: Path, rule: str, key: str, says: str) -> None:
+    errors = found(tmp_path, f"  fields: [{rule}]", Severity.ERROR)
+    assert any(k == key and says in text for k, text in errors), errors
