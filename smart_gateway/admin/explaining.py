@@ -46,10 +46,11 @@ _HEADERS = (
 
 
 class ExplainPage:
-    """Answers for ``/explain``. ``source`` gives what requests are judged by at this moment, ``switched_on`` whether the settings of this
-    moment want the page."""
+    """Answers for ``/explain``. ``source`` gives what the requests of a tenant, by its name, are judged by at this moment (without a name:
+    those of a gateway that has no tenants), or None where there is no such; ``switched_on`` whether the settings of this moment want the
+    page."""
 
-    def __init__(self, source: Callable[[], Snapshot], switched_on: Callable[[], bool]) -> None:
+    def __init__(self, source: Callable[[str | None], Snapshot | None], switched_on: Callable[[], bool]) -> None:
         self._source = source
         self._switched_on = switched_on
         self._parts = {path: Reply(200, type, _read(name), _HEADERS) for path, (name, type) in _PARTS.items()}
@@ -94,7 +95,9 @@ class ExplainPage:
             return _error(500, "this could not be explained")
 
     async def _explained(self, asking: Asking) -> dict[str, Any]:
-        snapshot = self._source()
+        snapshot = self._source(asking.tenant)
+        if snapshot is None:
+            raise UnusableQuestion("the tenant is one of this gateway's, by its name; a gateway without tenants has none")
         now = snapshot.clock()
         if asking.token is not None:
             return await explain_token(asking.question, asking.token, snapshot, now, snapshot.sealer)

@@ -12,17 +12,18 @@ from smart_gateway.fhir.strict_json import JsonError, parse_json
 from smart_gateway.gateway.explaining import Invented, Question, UnusableQuestion, ask
 
 _DEPTH = 20
-_KEYS = frozenset({"method", "target", "headers", "body", "body_base64", "token", "principal"})
+_KEYS = frozenset({"method", "target", "headers", "body", "body_base64", "token", "principal", "tenant"})
 _WHO = frozenset({"scope", "patient", "fhir_user", "client", "claims"})
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A request to be explained, and who asks: the bearer of ``token``, or where that is None an invented one."""
+    """A request to be explained, who asks (the bearer of ``token``, or where that is None an invented one), and which tenant."""
 
     question: Question
     token: str | None
     who: Invented
+    tenant: str | None
 
     def __repr__(self) -> str:
         return "Asking(...)"  # never the token
@@ -39,7 +40,8 @@ def read_question(raw: bytes) -> Asking:
         raise UnusableQuestion("either a token or a principal, not both")
     token = _text(said, "token", required="token" in said)
     method, target = _text(said, "method", required=True), _text(said, "target", required=True)
-    return Asking(ask(method or "", target or "", _lines(said.get("headers", [])), _body(said)), token, _who(said.get("principal", {})))
+    question = ask(method or "", target or "", _lines(said.get("headers", [])), _body(said))
+    return Asking(question, token, _who(said.get("principal", {})), _text(said, "tenant"))
 
 
 def _who(said: object) -> Invented:

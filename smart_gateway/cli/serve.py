@@ -31,6 +31,7 @@ from smart_gateway.settings.building_listeners import Door, build_doors
 from smart_gateway.settings.building_senders import build_tls
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.reloading import Reloader, SettingsFile
+from smart_gateway.tenants import Tenants, open_gateway
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
         parent=os.getpid() if workers > 1 else None,
     )
     places = ", ".join(f"{door.name} {_spelled(bound)}".lstrip() for door, bound in start.listening)
-    logger.info("serving %s on %s with %d process(es)", settings.server.public_url, places, workers)
-    if workers > 1 and settings.server.shared_cache is None and any(issuer.dpop is not None for issuer in settings.issuers):
+    served = settings.each or (settings,)
+    logger.info("serving %s on %s with %d process(es)", ", ".join(one.server.public_url for one in served), places, workers)
+    bound = any(issuer.dpop is not None for one in served for issuer in one.issuers)
+    if workers > 1 and settings.server.shared_cache is None and bound:
         logger.warning("each process remembers used DPoP proofs by itself: server.shared_cache lets all know them")
     if start.management is not None:
         logger.info("health on %s", _spelled(start.management))
@@ -110,11 +113,11 @@ class _Process:
     async def serve(self) -> int:
         """Serves until told to stop: 0, or 1 where the start failed."""
         start = self._start
-        gateway = SmartGateway(None, start.settings, sealing_key=start.sealing_key, dry_run=start.dry_run)
+        gateway = open_gateway(start.settings, sealing_key=start.sealing_key, dry_run=start.dry_run)
         self._gateway = gateway
         self._tls = {door.name: _served(door, start.settings) for door, _ in start.listening}
         self._proxies = self._open(gateway)
-        page = ExplainPage(lambda: gateway.snapshot, lambda: self._explains)
+        page = ExplainPage(lambda tenant: gateway.snapshot if tenant is None else None, lambda: self._explains)
         health = server(Management(gateway.ready, page), "httptools", lifespan=False)
         reloader = Reloader(start.file, start.settings, self._adopt)
         self._handle_signals(reloader)
@@ -130,9 +133,15 @@ class _Process:
         await self._end()
         return 0 if all(proxy.started for proxy in self._proxies) else 1
 
-    def _open(self, gateway: SmartGateway) -> list[Server]:
+    def _management(self, gateway: SmartGateway | Tenants) -> Management:
+        """Health of all, of each tenant by its name, and the explain page where there are no tenants."""
+        if isinstance(gateway, Tenants):
+            return Management(gateway.ready, named=gateway.named)
+        return Management(gateway.ready, ExplainPage(lambda: gateway.snapshot, lambda: self._explains))
+
+    def _open(self, gateway: SmartGateway | Tenants) -> list[Server]:
         """A server for each place; the first one sees to the gateway's start and end."""
-        protocol, servers = strict_protocol(lambda: gateway.snapshot), []
+        protocol, servers = strict_protocol(lambda: gateway.threshold), []
         for index, (door, _) in enumerate(self._start.listening):
             served = self._tls[door.name]
             app = listening(gateway, door.name)

@@ -46,7 +46,7 @@ class Hanging(FakeVerifier):
 def listener(*, on: bool = True, **choices: Any) -> Management:
     choices.setdefault("verifier", FakeVerifier({TOKEN: principal("patient/Observation.rs")}))
     state = snapshot(choices.pop("policy", policy()), **choices)
-    return Management(_ready, ExplainPage(lambda: state, lambda: on))
+    return Management(_ready, ExplainPage({None: state, "north": state}.get, lambda: on))
 
 
 async def _ready() -> bool:
@@ -87,6 +87,12 @@ async def test_a_token(spelled: str) -> None:
     status, shown = await ask(listener(), {"method": "GET", "target": "/Observation/o1", "token": spelled})
     assert (status, shown["decision"]) == (200, "permit")
     assert TOKEN not in json.dumps(shown)
+
+
+async def test_a_tenant_is_named() -> None:
+    assert (await ask(listener(), {**QUESTION, "tenant": "north"}))[1]["decision"] == "permit"
+    status, shown = await ask(listener(), {**QUESTION, "tenant": "south"})
+    assert (status, list(shown)) == (400, ["error"])
 
 
 async def test_nobody() -> None:
@@ -273,6 +279,7 @@ async def test_head_has_no_body() -> None:
         {"method": "GET", "target": "/", "token": ""},
         {"method": "GET", "target": "/", "token": 7},
         {**QUESTION, "tokn": TOKEN},
+        {**QUESTION, "tenant": 1},
         {**QUESTION, "principal": "patient/*.rs"},
         {**QUESTION, "principal": {"scopes": "patient/*.rs"}},
         {**QUESTION, "principal": {"claims": []}},
@@ -369,7 +376,7 @@ async def test_nothing_is_logged_or_recorded(caplog: pytest.LogCaptureFixture) -
 
 async def test_each_question_is_judged_by_the_settings_of_its_moment() -> None:
     held = [snapshot(policy()), snapshot(replace(policy(), clients={}))]
-    app = Management(_ready, ExplainPage(lambda: held[0], lambda: True))
+    app = Management(_ready, ExplainPage(lambda _tenant: held[0], lambda: True))
     assert (await ask(app))[1]["decision"] == "permit"
     held.reverse()
     assert (await ask(app))[1]["code"] == "client-not-allowed"

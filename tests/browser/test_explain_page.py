@@ -110,7 +110,7 @@ def test_claims_count(open_page: OpenPage) -> None:
 def test_a_batch_entry_by_entry(open_page: OpenPage) -> None:
     page = open_page()
     page.get_by_label("Method").select_option("POST")
-    page.get_by_text("Headers and body").click()
+    page.get_by_text("Headers, body and tenant").click()
     assert explain(page, "/", body=BATCH, scope="patient/Observation.rs", patient="123").startswith("Permitted: batch")
     entries = page.locator(".entry")
     assert [entries.nth(n).locator(".verdict").inner_text() for n in range(2)] == [
@@ -170,7 +170,18 @@ def test_by_keyboard_alone(open_page: OpenPage) -> None:
     for _ in range(10):
         page.keyboard.press("Tab")
         order.append(focused(page))
-    assert order == ["skip", "method", "target", "Headers and body", "principal", "scope", "patient", "fhir_user", "client", "claims"]
+    assert order == [
+        "skip",
+        "method",
+        "target",
+        "Headers, body and tenant",
+        "principal",
+        "scope",
+        "patient",
+        "fhir_user",
+        "client",
+        "claims",
+    ]
     page.locator("#target").focus()
     page.keyboard.type("/Observation")
     while focused(page) != "scope":
@@ -275,7 +286,7 @@ def test_axe_finds_nothing(open_page: OpenPage, scheme: str, state: str) -> None
             explain(page, "/Condition", **who)
         case "batch":
             page.get_by_label("Method").select_option("POST")
-            page.get_by_text("Headers and body").click()
+            page.get_by_text("Headers, body and tenant").click()
             explain(page, "/", body=BATCH, **who)
             page.get_by_text("The same as JSON").click()
     found = Axe().run(page)

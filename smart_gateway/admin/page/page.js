@@ -49,6 +49,7 @@ const question = () => {
   const asked = { method: value("method"), target: value("target").trim() };
   asked.headers = value("headers").split("\n").filter((line) => line.trim() !== "");
   if (value("body") !== "") asked.body = value("body");
+  if (value("tenant").trim() !== "") asked.tenant = value("tenant").trim();
   if (who() === "token") return { ...asked, token: value("token").trim() };
   if (who() === "nobody") return asked;
   const principal = { claims: claims() };
