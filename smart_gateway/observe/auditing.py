@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from smart_gateway.observe.collector import Collector
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.observe.logs import DecisionLog
+
+_logger = logging.getLogger("smart_gateway")
+_SELDOM = 1000  # one message for so many
 
 
 class AuditTrail:
@@ -20,6 +24,8 @@ class AuditTrail:
     def record(self, event: DecisionEvent) -> bool:
         """Writes the line, and leaves the event to the collectors; False where a sink did not take it. Never waits, never raises."""
         written = self._lines is None or self._lines.record(event)
+        if not written and self._lines is not None and self._lines.lost % _SELDOM == 1:
+            _logger.error("%d records of decisions could not be written", self._lines.lost)
         offered = [collector.offer(event) for collector in self._collectors]
         return written and all(offered)
 
