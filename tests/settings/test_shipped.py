@@ -69,6 +69,51 @@ def test_the_shipped_config_shows_every_key_of_a_policy() -> None:
     assert {*policy_of(file), *commented} == keys
 
 
+TOLD_ELSEWHERE = {"SmartConfigurationSettings"}  # members that stand in for what an issuer says of itself: docs/settings.md
+
+
+def shown_sections() -> Iterator[tuple[str, str]]:
+    """Every section below ``server``, ``upstream``, ``issuers``, ``revocation`` and ``hooks`` with each of its keys."""
+    reached, ahead = set[str](), ["ServerSettings", "UpstreamSettings", "IssuerSettings", "RevocationSettings", "HooksSettings"]
+    while ahead:
+        name = ahead.pop()
+        if name in reached | TOLD_ELSEWHERE:
+            continue
+        reached.add(name)
+        yield from ((name, key) for key in SCHEMA["definitions"][name].get("properties", {}))
+        ahead += re.findall(r"#/definitions/(\w+Settings)", json.dumps(SCHEMA["definitions"][name]))
+
+
+def test_the_shipped_config_shows_every_key() -> None:
+    text = (ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\b([a-z_0-9]+): ?", text))
+    assert sorted(set(SCHEMA["properties"]) - shown) == []
+    assert sorted({f"{section}.{key}" for section, key in shown_sections() if key not in shown}) == []
+
+
+def commented() -> list[tuple[str, list[int]]]:
+    """The keys that are commented out, each with the numbers of its lines."""
+    lines = (ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8").splitlines()
+    found: list[tuple[str, list[int]]] = []
+    for number, line in enumerate(lines[11:], 11):
+        if key := re.match(r" *# ([a-z_0-9]+):(?: |$)", line):
+            found.append((key[1], [number]))
+        elif found and re.match(r" *#   ", line) and found[-1][1][-1] == number - 1:
+            found[-1][1].append(number)
+    return found
+
+
+@pytest.mark.parametrize(("key", "numbers"), commented(), ids=lambda value: value if isinstance(value, str) else str(value[0] + 1))
+def test_what_is_commented_out_in_the_shipped_config_is_valid_by_the_schema(key: str, numbers: list[int]) -> None:
+    lines = (ROOT / "config" / "gateway.yaml").read_text(encoding="utf-8").splitlines()
+    for number in numbers:
+        lines[number] = lines[number].replace("# ", "", 1)
+    document = yaml.safe_load("\n".join(lines))
+    jsonschema.validate(document, SCHEMA, jsonschema.Draft7Validator)
+    sections = (document, document["server"], document["upstream"], document["issuers"][0])
+    assert any(key in section and section[key] not in (None, "none") for section in sections)
+
+
 def test_the_shipped_policy_changes_no_default_but_the_clients_and_actors() -> None:
     shown = policy_of(ROOT / "config" / "policy.yaml")
     shown.pop("clients")
