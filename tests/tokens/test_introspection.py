@@ -105,6 +105,21 @@ async def test_what_is_said_of_an_active_token_becomes_the_principal() -> None:
     assert who.claims["username"] == "amy"
 
 
+async def test_authorization_details_of_the_answer_count() -> None:
+    """RFC 9396 section 9.2; semantics 3: for this base, compared whole, and then in place of the top-level scope."""
+    asked = Asked()
+    detail = {"type": "smart_on_fhir", "locations": [AUDIENCE], "scope": "patient/Condition.rs", "patient": "d1"}
+    for details, scopes, patient in (
+        ([detail], ["patient/Condition.rs"], "d1"),
+        ([{**detail, "locations": [AUDIENCE + "/"]}], [], None),
+        ([{**detail, "locations": ["https://other.example.org/fhir"]}], [], None),
+        ([{"type": "payment"}], ["patient/Observation.rs"], "123"),
+    ):
+        asked.answer = active(authorization_details=details)
+        who = await asked(f"token-{scopes}-{details}".replace(" ", ""))
+        assert ([scope.text for scope in who.scopes.resources], who.patient) == (scopes, patient)
+
+
 async def test_the_question_is_that_of_the_standard() -> None:
     """RFC 7662 section 2.1, RFC 6749 section 2.3.1."""
     asked = Asked()
