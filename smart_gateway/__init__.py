@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smart_gateway.app import SmartGateway, create_app
+    from smart_gateway.app import SmartGateway
     from smart_gateway.errors import SettingsError, SmartGatewayError
     from smart_gateway.gateway.hooks import Amendment, PrincipalHook, Refusal
     from smart_gateway.policy.model import Policy
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from smart_gateway.request.model import FhirRequest
     from smart_gateway.settings.loading import load_settings
     from smart_gateway.settings.model import Settings
+    from smart_gateway.tenants import Tenants, create_app
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ __all__ = [
     "SettingsError",
     "SmartGateway",
     "SmartGatewayError",
+    "Tenants",
     "authorize",
     "create_app",
     "load_settings",
@@ -56,7 +58,8 @@ _HOMES = {
     "SettingsError": "errors",
     "SmartGateway": "app",
     "SmartGatewayError": "errors",
-    "create_app": "app",
+    "Tenants": "tenants",
+    "create_app": "tenants",
     "load_settings": "settings.loading",
 }
 

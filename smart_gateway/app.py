@@ -20,7 +20,7 @@ from smart_gateway.gateway.departure import Departure
 from smart_gateway.gateway.headers import RequestId, to_upstream
 from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.middleware import Gateway
-from smart_gateway.gateway.snapshot import Snapshot
+from smart_gateway.gateway.snapshot import Snapshot, Threshold
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
 from smart_gateway.gateway.upstream import Patience, Upstream
 from smart_gateway.policy.model import Capabilities
@@ -43,7 +43,7 @@ class Patterns:
 
 
 @dataclass(slots=True)
-class _Generation:
+class Generation:
     """What one state of the settings became: swapped whole, so that no request sees half of two."""
 
     built: Built
@@ -51,7 +51,7 @@ class _Generation:
     app: ASGIApp
     gateway: Gateway
 
-    async def aclose(self, successor: _Generation | None = None) -> None:
+    async def aclose(self, successor: Generation | None = None) -> None:
         await self.built.aclose(None if successor is None else successor.built)
         if isinstance(self.app, Upstream):
             await self.app.aclose()
@@ -74,6 +74,8 @@ class SmartGateway:
         dry_run: bool = False,
         patterns: Patterns | None = None,
     ) -> None:
+        if settings.each:
+            raise SettingsError("The settings are of several tenants: create_app serves them all, and settings.of(NAME) are those of one.")
         self._app = app
         self._sealing_key = sealing_key or os.urandom(SEALING_KEY_BYTES)
         self._dry_run = dry_run
@@ -94,13 +96,28 @@ class SmartGateway:
         await self._generation.gateway(scope, receive, send)
 
     @property
+    def threshold(self) -> Threshold:
+        """What requests are received by at this moment."""
+        return self._generation.snapshot
+
+    @property
     def snapshot(self) -> Snapshot:
         """What requests are judged by at this moment."""
         return self._generation.snapshot
 
     def adopt(self, settings: Settings) -> None:
         """Puts ``settings`` in force for requests that begin from now on; raises, and changes nothing, where they cannot be built."""
-        old, made = self._generation, self._generate(settings, self._generation.built)
+        self.put_in_force(self.prepare(settings))
+
+    def prepare(self, settings: Settings) -> Generation:
+        """What ``settings`` become. Raises where they cannot be built; what is made and not put in force must be discarded."""
+        if settings.each:
+            raise SettingsError("The settings are of several tenants now: that takes effect at the next start.")
+        return self._generate(settings, self._generation.built)
+
+    def put_in_force(self, made: Generation) -> None:
+        """Judges by ``made`` the requests that begin from now on."""
+        old = self._generation
         if made.snapshot.policy.bases == old.snapshot.policy.bases:
             made.built.expansions.inherit(old.built.expansions)
             made.snapshot = _informed(made.snapshot, old.snapshot.policy.capabilities, made.built.expansions.sets())
@@ -109,6 +126,15 @@ class SmartGateway:
             self._learning.cancel()
             self._learn()
         self._keep(self._retire(old, made))
+
+    async def discard(self, made: Generation) -> None:
+        """Closes what was prepared for nothing."""
+        await made.aclose(self._generation)
+
+    def start(self) -> None:
+        """Begins to learn what the FHIR server says of itself, unless that has begun."""
+        if self._learning is None:
+            self._learn()
 
     async def ready(self) -> bool:
         """Whether requests can be judged: not stopping, and each issuer has keys."""
@@ -127,10 +153,10 @@ class SmartGateway:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._generation.aclose()
 
-    def _generate(self, settings: Settings, previous: Built | None) -> _Generation:
+    def _generate(self, settings: Settings, previous: Built | None) -> Generation:
         app = proxy_to(settings) if self._app is None else self._app
         built = build(settings, sealing_key=self._sealing_key, dry_run=self._dry_run, previous=previous)
-        generation = _Generation(built, built.snapshot, app, Gateway(app, lambda: generation.snapshot))
+        generation = Generation(built, built.snapshot, app, Gateway(app, lambda: generation.snapshot))
         return generation
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,17 +169,17 @@ class SmartGateway:
                 await self.aclose()
             await send(message)
 
-        await (self._app or _lifespan)(scope, receive, send_on)
+        await (self._app or lifespan)(scope, receive, send_on)
 
     def _learn(self) -> None:
         self._learning = asyncio.get_running_loop().create_task(self._keep_learning(self._generation))
 
-    async def _keep_learning(self, generation: _Generation) -> None:
+    async def _keep_learning(self, generation: Generation) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_informed(generation))
             tasks.create_task(self._keep_expanded(generation))
 
-    async def _keep_informed(self, generation: _Generation) -> None:
+    async def _keep_informed(self, generation: Generation) -> None:
         """Asks for the CapabilityStatement until it is had, and again now and then; until then the release's tables stand in."""
         pause = self._patterns.first
         while True:
@@ -170,7 +196,7 @@ class SmartGateway:
             pause = self._patterns.first
             await asyncio.sleep(self._patterns.refresh)
 
-    async def _keep_expanded(self, generation: _Generation) -> None:
+    async def _keep_expanded(self, generation: Generation) -> None:
         """Asks for the value sets that the settings want of the upstream until all are had, and again now and then."""
         expansions, pause = generation.built.expansions, self._patterns.first
         while expansions.wanted:
@@ -183,7 +209,7 @@ class SmartGateway:
             await asyncio.sleep(expansions.refresh if complete else pause)
             pause = self._patterns.first if complete else min(pause * 2, self._patterns.most)
 
-    async def _retire(self, old: _Generation, successor: _Generation) -> None:
+    async def _retire(self, old: Generation, successor: Generation) -> None:
         """Closes what requests under way may still use, later."""
         try:
             await asyncio.sleep(self._patterns.retire)
@@ -194,11 +220,6 @@ class SmartGateway:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def create_app(settings: Settings) -> SmartGateway:
-    """The gateway as a reverse proxy to ``upstream.url``, for any ASGI server. Raises SettingsError where there is no such URL."""
-    return SmartGateway(None, settings)
 
 
 async def ask_capabilities(app: ASGIApp, snapshot: Snapshot, root_path: str = "") -> Capabilities:
@@ -240,7 +261,7 @@ def proxy_to(settings: Settings) -> Upstream:
     return Upstream(upstream.url, urlsplit(settings.server.public_url).path, Patience(read=upstream.answer_time))
 
 
-async def _lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
+async def lifespan(_scope: Scope, receive: Receive, send: Send) -> None:
     """The lifespan of a proxy, which has none of its own."""
     while True:
         message = await receive()

@@ -18,7 +18,7 @@ from time import time
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from smart_gateway.app import create_app
+from smart_gateway.app import SmartGateway
 from smart_gateway.cli.serving import Server, bind, server
 from smart_gateway.demo.fhir_server import DemoServer
 from smart_gateway.demo.issuer import DemoIssuer
@@ -67,7 +67,7 @@ async def demonstration() -> AsyncIterator[Demonstration]:
         issuer = DemoIssuer(issuer_url, base, time)
         fhir = DemoServer(demo_records(), base_url=upstream)
         log = Path(stack.enter_context(TemporaryDirectory(prefix="smart-gateway-demo-"))) / "decisions.ndjson"
-        gateway = create_app(_settings(base, upstream, issuer_url, log))
+        gateway = SmartGateway(None, _settings(base, upstream, issuer_url, log))
         servers = (
             server(issuer, "httptools", lifespan=False),
             server(fhir, "httptools", lifespan=False),

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from smart_gateway.admin.explaining import EXPLAIN, ExplainPage
@@ -24,6 +25,7 @@ from smart_gateway.cli.workers import supervise
 from smart_gateway.errors import SmartGatewayError
 from smart_gateway.gateway.listeners import listening
 from smart_gateway.gateway.protocol import strict_protocol
+from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.tls import ServedTls
 from smart_gateway.settings.addresses import ListenAddress, parse_listen
 from smart_gateway.settings.building import SEALING_KEY_BYTES
@@ -117,8 +119,9 @@ class _Process:
         self._gateway = gateway
         self._tls = {door.name: _served(door, start.settings) for door, _ in start.listening}
         self._proxies = self._open(gateway)
-        page = ExplainPage(lambda tenant: gateway.snapshot if tenant is None else None, lambda: self._explains)
-        health = server(Management(gateway.ready, page), "httptools", lifespan=False)
+        page = ExplainPage(partial(_snapshot, gateway), lambda: self._explains)
+        named = gateway.named if isinstance(gateway, Tenants) else None
+        health = server(Management(gateway.ready, page, named), "httptools", lifespan=False)
         reloader = Reloader(start.file, start.settings, self._adopt)
         self._handle_signals(reloader)
         self._begin(reloader.watch(_LOOK_EVERY))
@@ -132,12 +135,6 @@ class _Process:
             await probed
         await self._end()
         return 0 if all(proxy.started for proxy in self._proxies) else 1
-
-    def _management(self, gateway: SmartGateway | Tenants) -> Management:
-        """Health of all, of each tenant by its name, and the explain page where there are no tenants."""
-        if isinstance(gateway, Tenants):
-            return Management(gateway.ready, named=gateway.named)
-        return Management(gateway.ready, ExplainPage(lambda: gateway.snapshot, lambda: self._explains))
 
     def _open(self, gateway: SmartGateway | Tenants) -> list[Server]:
         """A server for each place; the first one sees to the gateway's start and end."""
@@ -190,6 +187,14 @@ class _Process:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _snapshot(gateway: SmartGateway | Tenants, tenant: str | None) -> Snapshot | None:
+    """What the requests of ``tenant`` are judged by; None for one that there is not, and where one must be named."""
+    if isinstance(gateway, SmartGateway):
+        return gateway.snapshot if tenant is None else None
+    named = gateway.named(tenant) if tenant is not None else None
+    return named.snapshot if named is not None else None
 
 
 def _served(door: Door, settings: Settings) -> ServedTls | None:

@@ -76,7 +76,7 @@ def to_upstream(scope: Scope, snapshot: Snapshot, request_id: RequestId) -> list
         (b"x-request-id", request_id.own.encode("ascii")),
         (b"accept-encoding", b"identity"),
     ]
-    client = client_address(scope, snapshot)
+    client = client_address(scope, snapshot.trusted_proxies)
     if client is not None:
         headers.append((b"x-forwarded-for", client.encode("ascii")))
     headers += [(name, value) for name, value in scope["headers"] if name in _TO_UPSTREAM and _VISIBLE.fullmatch(value) is not None]
@@ -104,18 +104,18 @@ def _peer(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-def client_address(scope: Scope, snapshot: Snapshot) -> str | None:
+def client_address(scope: Scope, proxies: Sequence[Network]) -> str | None:
     """The address of the client: the nearest one that is no trusted proxy; None where a proxy tells one that cannot be read, for its own
     is not the client's. Spec: semantics 1."""
     peer = _peer(scope)
-    if not snapshot.trusted_proxies or not _is_trusted(peer, snapshot.trusted_proxies):
+    if not _is_trusted(peer, proxies):
         return peer if peer is not None and _address(peer) is not None else None
     told = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
     for hop in reversed([hop.strip() for hop in told.split(",")] if told.strip() else []):
         if _address(hop) is None:
             return None
         peer = hop
-        if not _is_trusted(hop, snapshot.trusted_proxies):
+        if not _is_trusted(hop, proxies):
             break
     return peer
 

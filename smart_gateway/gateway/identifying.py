@@ -88,5 +88,5 @@ def present(exchange: Exchange, snapshot: Snapshot) -> Presented:
         scheme=scheme,
         proofs=proofs,
         certificate=client_certificate(scope, snapshot),
-        address=client_address(scope, snapshot),
+        address=client_address(scope, snapshot.trusted_proxies),
     )

@@ -67,6 +67,10 @@ class Listeners:
             return _ONLY
         return self._listeners.get(scope.get(_NAME, ""), CLOSED)
 
+    def serves(self, scope: Scope) -> bool:
+        """Whether a request came in by one of them."""
+        return self.of(scope) is not CLOSED
+
     def nobody(self, listener: Listener) -> Principal:
         """Who asks where nobody is known."""
         return self._nobody.get(listener.name, ANONYMOUS)

@@ -18,7 +18,7 @@ from smart_gateway.gateway.snapshot import Snapshot, SnapshotSource
 
 _logger = logging.getLogger("smart_gateway")
 
-_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
+POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 
 
 class AnswerBrokenOff(UpstreamError):
@@ -45,7 +45,7 @@ class Gateway:
                 await self._app(scope, receive, send)
             case "websocket":
                 await receive()
-                await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "FHIR is not spoken here by websocket."})
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": "FHIR is not spoken here by websocket."})
             case kind:
                 raise RuntimeError(f"the gateway serves no {kind}")
 

@@ -72,9 +72,6 @@ def _misplaced(root: Node) -> Iterator[Finding]:
     for key, entry in root.content.items():
         if key in _OWN:
             yield Finding(entry.place, spell_key(entry.node.path), "is each tenant's own: it has no place beside tenants")
-    explain = (root.child("server") or Node(root.place, {})).child("explain")
-    if explain is not None and explain.content is True:
-        yield Finding(explain.place, "server.explain", "the page knows of no tenants: use smart-gateway explain --tenant")
 
 
 def _unlisted(named: Node) -> Iterator[Finding]:
