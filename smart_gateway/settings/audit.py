@@ -58,12 +58,12 @@ class FhirSink(Section):
 
 def _kind(value: object) -> str:
     if isinstance(value, FhirSink) or (isinstance(value, dict) and "fhir" in value):
-        return "fhir"
-    return "word" if shape(value) == "word" else "file"
+        return "collector"
+    return "word" if shape(value) == "word" else "lines"
 
 
 AuditSink = Annotated[
-    Annotated[Literal["log"], Tag("word")] | Annotated[FileSink, Tag("file")] | Annotated[FhirSink, Tag("fhir")], Discriminator(_kind)
+    Annotated[Literal["log"], Tag("word")] | Annotated[FileSink, Tag("lines")] | Annotated[FhirSink, Tag("collector")], Discriminator(_kind)
 ]
 
 

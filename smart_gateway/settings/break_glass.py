@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from smart_gateway.settings.model import Settings
 
 _PATH: KeyPath = ("policy", "break_glass")
+_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 _PURPOSE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ACR = re.compile(r"[!#-\[\]-~]{1,200}")  # what one of acr_values can be in a challenge: no space, quote or backslash
 _LONG = 24 * 3600.0
@@ -36,7 +37,7 @@ _SENT = frozenset(
 
 def _require_plain(text: str) -> str:
     scope = parse_scope(text)
-    if not isinstance(scope, PlainScope) or scope.kind is not ScopeKind.EXTENSION:
+    if _SCOPE.fullmatch(text) is None or not isinstance(scope, PlainScope) or scope.kind is not ScopeKind.EXTENSION:
         raise PydanticCustomError("scope", "must be a scope of its own that opens no resource, such as __break-glass")
     return text
 
@@ -128,7 +129,11 @@ def _pointless(settings: Settings) -> Iterator[Problem]:
     """What is lifted, and is not there."""
     policy = settings.policy
     rule = policy.break_glass
-    there = {"labels": policy.labels is not None, "fields": any(rule.hide for rule in policy.fields), "patients": policy.patients is not None}
+    there = {
+        "labels": policy.labels is not None,
+        "fields": any(rule.hide for rule in policy.fields),
+        "patients": policy.patients is not None,
+    }
     there |= {"limit": any(client.limit is not None for client in (policy.clients or {}).values())}
     for index, name in enumerate(rule.lifts if rule is not None else ()):
         if not there.get(name, True):
