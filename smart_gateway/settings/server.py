@@ -57,8 +57,8 @@ class ServerSettings(Section):
     management: Listen | None = None
     """Address and port of the health endpoints and the explain page, never proxied; they are off without it."""
     explain: bool = False
-    """The explain page there, and its JSON twin: for whoever can open a connection on this machine. Only where `management` is at a loopback
-    address."""
+    """The explain page there, and its JSON twin: for whoever can open a connection on this machine. Only where `management` is at a
+    loopback address."""
     trusted_proxies: list[NetworkText] = Field(default=[])
     """Networks (`10.1.0.0/16`) whose forwarding headers are believed."""
     client_certificate_header: CertificateHeaderSettings | None = None

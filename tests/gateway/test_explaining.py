@@ -181,13 +181,9 @@ RULE = ClientRule(networks=(ip_network("10.0.0.0/8"),), sender_constraint=frozen
 
 
 async def test_what_is_asked_of_an_arrival_is_told_as_a_check() -> None:
-    front = Front(
-        ScriptedUpstream(),
-        "patient/Observation.rs",
-        claims={"client_id": "app", "issued_at": NOW - 5},
-        policy=policy(clients={"app": RULE}),
-    )
-    shown = await told(front, "GET", "/Observation/o1")
+    """Of an invented principal; of a token it is known by what it is bound."""
+    who = invent(Invented("patient/Observation.rs", "123", client="app"), BASES, NOW)
+    shown = await explain(Question("GET", "/Observation/o1"), Setting(policy(clients={"app": RULE}), Limits(), who, NOW))
     assert shown["decision"] == "permit"
     assert shown["checks"][:3] == [
         "the client comes from 10.0.0.0/8",
