@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from smart_gateway.cli.configuration import add_overrides, default_config, print_findings
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     examination = examine(arguments.config, os.environ, given=arguments.set, proxying=not arguments.middleware)
     findings = examination.findings
     if arguments.online and examination.settings is not None:
-        findings = (*findings, *asyncio.run(_collect(examination, examination.settings)))
+        findings = (*findings, *asyncio.run(_collect(examination)))
     valid = not has_errors(findings)
     if arguments.format == "json":
         shown = {"valid": valid, "findings": [finding.as_json() for finding in findings], "files": [str(f) for f in examination.files]}
@@ -43,8 +44,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if valid else 1
 
 
-async def _collect(examination: Examination, settings: Settings) -> list[Finding]:
-    return [finding for ask in (_ask_issuers, _ask_shared_cache, _ask_upstream) async for finding in ask(examination, settings)]
+async def _collect(examination: Examination) -> list[Finding]:
+    """Of each tenant's where there are tenants."""
+    return [finding for one in examination.each or (examination,) for finding in await _collect_of(one)]
+
+
+async def _collect_of(examination: Examination) -> list[Finding]:
+    settings = examination.settings
+    assert settings is not None
+    asked = (_ask_issuers, _ask_shared_cache, _ask_upstream)
+    found = [finding for ask in asked async for finding in ask(examination, settings)]
+    return found if settings.tenant is None else [replace(finding, tenant=settings.tenant.name) for finding in found]
 
 
 async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:

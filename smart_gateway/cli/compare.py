@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smart_gateway.boundary.model import Boundary
+from smart_gateway.cli.configuration import add_tenant
 from smart_gateway.policy.comparing import Group, compare_boundaries, group_changes
 from smart_gateway.policy.comparing_rules import Difference, compare_rules
 from smart_gateway.policy.wording import describe
@@ -25,12 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of docs/command-line.md."""
     parser.add_argument("old", type=Path, metavar="OLD", help="settings, or a policy alone, as they are")
     parser.add_argument("new", type=Path, metavar="NEW", help="the same as they shall be")
+    add_tenant(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints what is open after and was not before, and what was and is not: 3 where anything opens, else 0."""
-    old, new = examine_policy(arguments.old), examine_policy(arguments.new)
+    old, new = (examine_policy(source, arguments.tenant) for source in (arguments.old, arguments.new))
     assert old.settings is not None
     assert new.settings is not None
     one, other = build_policy(old.settings), build_policy(new.settings)

@@ -31,6 +31,11 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tenant(parser: argparse.ArgumentParser) -> None:
+    """``--tenant NAME``."""
+    parser.add_argument("--tenant", metavar="NAME", help="of which tenant, where the settings have several")
+
+
 def default_config() -> Path:
     """Where the settings are when no option says so."""
     return Path(os.environ.get("SMART_GATEWAY_CONFIG", "gateway.yaml"))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smart_gateway.cli.configuration import add_tenant
 from smart_gateway.errors import DependencyUnavailable, SettingsError, SmartGatewayError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.releases import Release
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--claims", help="what else its token says: a JSON object")
     parser.add_argument("--body", type=Path, help="the request's body: a resource, a batch, or the form of a POST _search")
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE", help="a further request header; may be repeated")
+    add_tenant(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
@@ -57,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
 async def _explained(question: Question, arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.config is not None:
         return await _configured(question, arguments)
+    if arguments.tenant is not None:
+        raise UnusableQuestion("--tenant needs --config: it names one of the settings' tenants")
     if arguments.token is not None:
         raise UnusableQuestion("--token needs --config: it names the issuers whose keys verify it")
     now, policy = time.time(), Policy(load_vocabulary(Release.R4), _BASES, compartment_additions=default_additions(Release.R4))
@@ -67,7 +71,7 @@ async def _configured(question: Question, arguments: argparse.Namespace) -> dict
     from smart_gateway.settings.building import build  # heavy: only with --config
     from smart_gateway.settings.loading import load_settings
 
-    settings, now = load_settings(arguments.config), time.time()
+    settings, now = load_settings(arguments.config).of(arguments.tenant), time.time()
     built = build(settings, recording=False)
     snapshot = built.snapshot
     sealer = snapshot.sealer if settings.server.sealing.keys is not None else None  # a key that was made up opens nothing

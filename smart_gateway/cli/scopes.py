@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smart_gateway.cli.configuration import add_tenant
 from smart_gateway.errors import SettingsError, SmartGatewayError
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
@@ -43,14 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scopes", nargs="+", metavar="SCOPE", help="one scope string each")
     parser.add_argument("--config", type=Path, help="settings: their FHIR release counts, and with --issuer its scope_format")
     parser.add_argument("--issuer", help="an issuer of the settings, whose replaced characters are restored first")
+    add_tenant(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints how each scope is read: 0 also where one grants nothing, 1 for settings that are refused, 2 for bad options."""
-    if arguments.issuer is not None and arguments.config is None:
-        print("--issuer needs --config: it names one of the settings' issuers", file=sys.stderr)
-        return _USAGE
+    for option in ("issuer", "tenant"):
+        if getattr(arguments, option) is not None and arguments.config is None:
+            print(f"--{option} needs --config: it names one of the settings' {option}s", file=sys.stderr)
+            return _USAGE
     try:
         reading = _reading(arguments)
     except SettingsError:
@@ -107,7 +110,7 @@ def _reading(arguments: argparse.Namespace) -> _Reading:
     from smart_gateway.settings.loading import load_settings  # heavy: only with --config
     from smart_gateway.settings.value_sets import foreseen
 
-    settings = load_settings(arguments.config)
+    settings = load_settings(arguments.config).of(arguments.tenant)
     vocabulary = load_vocabulary(Release(settings.upstream.fhir_version))
     value_sets, _ = foreseen(settings)
     if arguments.issuer is None:

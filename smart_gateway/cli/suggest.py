@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from smart_gateway.cli.configuration import add_tenant
 from smart_gateway.errors import SmartGatewayError
 from smart_gateway.policy.model import ClientRule
 from smart_gateway.policy.suggesting import Asked, Observed, ReadScope, Suggestion
@@ -23,17 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of docs/command-line.md."""
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="a decision log, one JSON line each; - is standard input")
     parser.add_argument("--config", type=Path, help="settings that the log was written under: how issuers spell scopes, what clients have")
+    add_tenant(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a policy for the clients of the logs: 0, or 1 where a log cannot be read or holds no decision."""
-    read, clients = _configured(arguments.config)
+    read, clients = _configured(arguments.config, arguments.tenant)
     observed, lines, broken = Observed(read), 0, 0
     for line in _lines(arguments.logs):
         record = _record(line)
         lines, broken = lines + 1, broken + (record is None)
-        if record is not None and record.get("stage") != "begun":  # what has begun is told again at its end
+        if record is None or arguments.tenant not in (None, record.get("instance")):
+            continue
+        if record.get("stage") != "begun":  # what has begun is told again at its end
             observed.add(record)
     if broken:
         print(f"{broken} of {lines} lines are no records of decisions", file=sys.stderr)
@@ -48,14 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
     return _DONE
 
 
-def _configured(config: Path | None) -> tuple[ReadScope, Mapping[str, ClientRule]]:
+def _configured(config: Path | None, tenant: str | None) -> tuple[ReadScope, Mapping[str, ClientRule]]:
     """How rules of the log are read, and what clients have now."""
     if config is None:
         return _reader({}), {}
     from smart_gateway.settings.building_policy import build_policy  # heavy: only with --config
     from smart_gateway.settings.policy_files import examine_policy
 
-    settings = examine_policy(config).settings
+    settings = examine_policy(config, tenant).settings
     assert settings is not None
     formats = {issuer.issuer: issuer.scope_format for issuer in settings.issuers}
     replacements = {name: spelling.replacement() for name, spelling in formats.items() if spelling is not None}

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from smart_gateway.cli.configuration import print_findings
+from smart_gateway.cli.configuration import add_tenant, print_findings
 from smart_gateway.errors import SmartGatewayError
 from smart_gateway.policing.coverage import Opened, measure
 from smart_gateway.policing.reports import Covered, Result, as_json, as_junit
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--junit", type=Path, metavar="F", help="also write JUnit XML to this file")
     parser.add_argument("--coverage", action="store_true", help="say which rules of the policy no case holds")
     parser.add_argument("--threshold", type=_percent, metavar="PERCENT", help="fail where the cases hold fewer of the rules than this")
+    add_tenant(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("no case matches" if arguments.pattern is not None else "no cases", file=sys.stderr)
         return _NO_TESTS
     measuring = arguments.coverage or arguments.threshold is not None
-    results, covered = asyncio.run(_run(_by_config(chosen, arguments.config), measuring=measuring))
+    results, covered = asyncio.run(_run(_by_config(chosen, arguments.config), arguments.tenant, measuring=measuring))
     if arguments.junit is not None:
         arguments.junit.write_bytes(as_junit(results, covered))
     _print(results, covered, arguments.format)
@@ -89,8 +90,12 @@ def _by_config(chosen: Iterable[tuple[CaseFile, Case]], given: Path | None) -> d
     return found
 
 
-async def _run(policies: dict[Path | None, list[tuple[Path, Case]]], *, measuring: bool) -> tuple[list[Result], list[Covered]]:
-    examined: dict[Path | None, Examination] = {config: examine_policy(config) for config in policies}  # all are read before any is run
+async def _run(
+    policies: dict[Path | None, list[tuple[Path, Case]]], tenant: str | None, *, measuring: bool
+) -> tuple[list[Result], list[Covered]]:
+    examined: dict[Path | None, Examination] = {
+        config: examine_policy(config, tenant) for config in policies
+    }  # all are read before any is run
     results: list[Result] = []
     covered: list[Covered] = []
     for config, cases in policies.items():

@@ -68,7 +68,7 @@ class Settings(Section):
             return self
         names = [one.tenant.name for one in self._each if one.tenant is not None]
         if name is None:
-            raise SettingsError(f"The settings are of tenants: say of which ({', '.join(names)}).")
+            raise SettingsError(f"The settings have tenants: name one of them, as with --tenant ({', '.join(names)}).")
         if name not in names:
             raise SettingsError(f"The settings know no tenant {name!r}; there are: {', '.join(names) or 'none'}.")
         return self._each[names.index(name)]

@@ -41,10 +41,10 @@ class Rule:
         return spell_key(self.path[1:])
 
 
-def examine_policy(source: Path | None) -> Examination:
+def examine_policy(source: Path | None, tenant: str | None = None) -> Examination:
     """The settings of a file, which may also be a policy alone, for an R4 upstream then; without a file, an empty policy.
 
-    Raises SettingsError with every finding.
+    ``tenant``: of which tenant. Raises SettingsError with every finding.
     """
     if source is None:
         found = examine(_AROUND, {})
@@ -54,7 +54,7 @@ def examine_policy(source: Path | None) -> Examination:
         found = examine(source, os.environ)
     if found.settings is None:
         raise SettingsError(f"The settings {source} are refused.", found.findings)
-    return found
+    return found.of(tenant)
 
 
 def rules(examination: Examination) -> Iterator[Rule]:
