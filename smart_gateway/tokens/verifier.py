@@ -76,7 +76,7 @@ class _TrustedIssuer:
             return await self._judge_party(token, jwt, self._config.uma, now)
         if self.introspection is not None:
             found = await self.introspection.ask(token, now)
-            claims = found.claims or {}
+            claims = _bound(found.claims or {}, jwt)
             check_introspected(claims, self._config, now)
             return read_principal(claims, self._config, self._bases), found.until
         assert jwt is not None, "only an issuer that is asked takes tokens that are no JWTs"
@@ -88,7 +88,7 @@ class _TrustedIssuer:
         claims: Mapping[str, Any]
         if self.introspection is not None and self._permissions is not None:
             found = await ask_about(token, now, self._permissions, self.introspection)
-            claims, until = found.claims or {}, found.until
+            claims, until = _bound(found.claims or {}, jwt), found.until
             check_introspected(claims, self._config, now)
             permissions = introspected_permissions(claims)
         else:
@@ -131,6 +131,12 @@ class _TrustedIssuer:
                 await asked.aclose()
         await self.keys.aclose()
         await self.discovery.aclose()
+
+
+def _bound(answer: Mapping[str, Any], jwt: Jwt | None) -> Mapping[str, Any]:
+    """``answer`` with the key that the JWT itself names where the answer names none: all that it can do is to ask for a proof."""
+    own = {} if jwt is None or "cnf" in answer or "cnf" not in jwt.claims else {"cnf": jwt.claims["cnf"]}
+    return {**answer, **own}
 
 
 class Verifier:

@@ -141,6 +141,22 @@ async def test_a_bound_token_without_its_proof_is_refused_on_every_look() -> Non
             await Possessions().check(who, Presented("GET", AUDIENCE, "t"), NOW)
 
 
+async def test_a_bound_jwt_of_which_the_answer_does_not_say_that_it_is_bound() -> None:
+    """Some endpoints leave ``cnf`` out (RFC 9449 section 6.2 demands it): a stolen token must not become a free one by that."""
+    issuer = ScriptedIssuer(keys=[KEY])
+    for own, told, counts in (
+        ({"jkt": "own"}, ..., {"jkt": "own"}),
+        ({"jkt": "own"}, {"jkt": "told"}, {"jkt": "told"}),
+        (..., {"jkt": "told"}, {"jkt": "told"}),
+        (..., ..., {}),
+    ):
+        judge, _ = verifier({name: value for name, value in said(cnf=told).items() if value is not ...})
+        who = await judge.verify(issuer.token(cnf=own), NOW)
+        assert dict(who.confirmation) == counts
+    judge, _ = verifier(said())
+    assert (await refuse(judge, issuer.token(cnf={}))).reason == "sender-constrained"
+
+
 @pytest.mark.parametrize("token", ["a+b", "a/b==", "a~b", "a%26active%3Dtrue", "x" * 16_000])
 async def test_the_token_is_sent_as_it_is(token: str) -> None:
     judge, transport = verifier(said())
