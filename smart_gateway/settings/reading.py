@@ -144,7 +144,9 @@ class Reading:
                 if path[-len(_MAY_BE_NULL) :] != _MAY_BE_NULL:
                     self.nulls.append(path)
                     text = "has no value: write {} or [] for an empty one, or leave the key out"
-                    self.findings.append(Finding(node.place, spell_key(path), text))
+                    tenant = lookup(root, path[:2]) if path[:1] == (TENANTS,) and len(path) > 2 else None  # below an item
+                    whose = named(tenant) if tenant is not None else None
+                    self.findings.append(Finding(node.place, spell_key(path), text, tenant=whose))
 
 
 def locate(root: Node, path: KeyPath) -> tuple[Node, KeyPath]:
