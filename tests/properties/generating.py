@@ -93,9 +93,9 @@ def reference(rng: random.Random) -> dict[str, Any]:
     return rng.choice(forms)
 
 
-def resource(rng: random.Random) -> dict[str, Any]:
+def resource(rng: random.Random, type: str | None = None) -> dict[str, Any]:
     """A resource of one of TYPES, with members that memberships and filters look at, some missing."""
-    type = rng.choice(TYPES)
+    type = type or rng.choice(TYPES)
     made: dict[str, Any] = {"resourceType": type, "id": rng.choice(IDS)}
     for path in MEMBERSHIP.get(type, ()):
         if rng.random() < 0.6:
