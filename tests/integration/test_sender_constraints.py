@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from smart_gateway.cli import main
 from tests.integration.app import App, ids, link, refused
 from tests.integration.servers import realm
 from tests.integration.servers.gateway import Gateway, StartGateway
@@ -154,6 +155,17 @@ def test_tokens_that_are_not_bound_do_not_count_where_they_must_be(app: Callable
     metadata = httpx.get(f"{strict.base}/.well-known/oauth-protected-resource", trust_env=False).json()
     assert "ES256" in metadata["dpop_signing_alg_values_supported"]
     assert metadata["dpop_bound_access_tokens_required"] is True
+
+
+def test_explain_says_what_a_bound_token_needs_and_refuses_a_free_one_where_it_must_be_bound(
+    strict: Gateway, amys_token: str, keycloak: Keycloak, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for token in (amys_token, keycloak.user_token("amy", "patient/*.rs")):
+        main(["explain", "--config", str(strict.config), "--token", token, "--format", "json", "GET", "/Patient/pat-a"])
+        shown.append(json.loads(capsys.readouterr().out))
+    assert (shown[0]["decision"], shown[1]["decision"], shown[1]["code"]) == ("permit", "deny", "sender-constraint-required")
+    assert "the request has the scheme DPoP and a proof by the key that the token is bound to" in shown[0]["checks"]
 
 
 def test_a_client_can_be_held_to_dpop_by_the_policy(
