@@ -14,6 +14,7 @@ from smart_gateway.fhir.references import Reference, is_id, parse_reference
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.ceilings import names_all, within
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.hints import opening_scope
 from smart_gateway.policy.model import OpenedOperation, OperationAnswer
@@ -23,12 +24,13 @@ from smart_gateway.policy.operation_table import level_of
 from smart_gateway.policy.plain_scopes import holds_plain
 from smart_gateway.policy.plan import AnswerRule, BodyCheck, Decision, Deny, Permit, Plan, StoredCheck, Stream
 from smart_gateway.policy.reading import require_judged_media
+from smart_gateway.policy.users import UserHolds
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.policy.writing import refuse_body
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.request.operations import Argument, holds_resource, read_arguments
 from smart_gateway.scopes.permissions import Permission
-from smart_gateway.scopes.scope import ResourceScope
+from smart_gateway.scopes.scope import Context, ResourceScope
 
 _CHECKS: Mapping[OperationAnswer, tuple[AnswerRule, str]] = {
     OperationAnswer.FILTER: (
@@ -92,11 +94,32 @@ def plan_opened_operation(rule: OpenedOperation, request: FhirRequest, access: A
 
 def _covers(access: Access, wanted: ResourceScope) -> bool:
     """Whether the token holds what a scope of the policy says: each permission, on the type, in the context."""
-    permissions = [permission for permission in Permission if permission in wanted.permissions]
-    if wanted.type == "*":
-        held = [scope for scope in access.scopes if scope.context is wanted.context and scope.type == "*" and not scope.params]
-        return access.client is not None and all(any(permission in scope.permissions for scope in held) for permission in permissions)
-    return not any(access.boundary_by(wanted.context, wanted.type, permission).is_nothing for permission in permissions)
+    return all(_leaves(access, wanted, permission) for permission in Permission if permission in wanted.permissions)
+
+
+def _leaves(access: Access, wanted: ResourceScope, permission: Permission) -> bool:
+    if wanted.type != "*":
+        return not access.boundary_by(wanted.context, wanted.type, permission).is_nothing
+    return access.remembered(
+        (str(wanted.context), f"* {permission.letters}"), lambda: _leaves_all_types(access, wanted.context, permission)
+    )
+
+
+def _leaves_all_types(access: Access, context: Context, permission: Permission) -> bool:
+    """Whether a ``*`` of the token counts and nothing leaves types out by their names: no ceiling, and no rule for users."""
+    if not any(names_all(scope, permission) for scope in access.scopes if scope.context is context):
+        return False
+    lists = [within(ceiling, context) for ceiling in access.ceilings]
+    if not all(any(names_all(scope, permission) for scope in listed) for listed in lists):
+        return False
+    if context is Context.USER and not all(any(_holds_all_types(rule, permission) for rule in rules) for rules in access.standing.user):
+        return False
+    types = sorted(access.policy.vocabulary.types)
+    return any(not access.boundary_by(context, type, permission).is_nothing for type in types)
+
+
+def _holds_all_types(rule: UserHolds, permission: Permission) -> bool:
+    return rule.scopes is None or any(names_all(scope, permission) for scope in rule.scopes)
 
 
 def _reach(rule: OpenedOperation, type: str, access: Access) -> Boundary:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smart_gateway.errors import MethodNotAllowed, RequestError
-from smart_gateway.policy.model import ClientRule, OpenedOperation, OperationAnswer, PlainScopes, Policy
+from smart_gateway.policy.model import ClientRule, OpenedOperation, OperationAnswer, PlainScopes, Policy, UserBound, UserRule
 from smart_gateway.policy.operation_checks import CheckOpened
 from smart_gateway.policy.plan import Permit, StoredCheck, Stream
 from tests.support.deciding import decide, denied, permitted, policy, scopes, sent
@@ -73,6 +73,39 @@ def test_a_scope_for_resources_opens_it(wanted: str, scope: str, *, permitted_to
 def test_what_limits_a_client_limits_its_plain_scopes(rule: ClientRule, *, permitted_too: bool) -> None:
     decision = decide("GET", MINE, "patient/*.rs __my-op", under=opened(clients={"c": rule}), client_id="c")
     assert isinstance(decision, Permit) is permitted_too
+
+
+@pytest.mark.parametrize(
+    ("scope", "choices", "permitted_too"),
+    [
+        ("user/*.rs", {}, True),
+        ("patient/*.rs", {}, True),
+        ("system/*.rs", {}, True),
+        ("system/*.rs", {"clients": {"*": ClientRule()}}, False),
+        ("user/*.rs", {"clients": {"*": ClientRule(limit=scopes("user/*.rs"))}}, True),
+        ("user/*.rs", {"clients": {"*": ClientRule(limit=scopes("user/Observation.rs"))}}, False),
+        ("user/*.rs", {"clients": {"*": ClientRule(limit=scopes("user/*.r"))}}, False),
+        ("user/*.rs", {"clients": {"*": ClientRule(limit=())}}, False),
+        ("user/*.rs", {"clients": {}}, False),
+        ("user/*.rs", {"users": {}}, False),
+        ("user/*.rs", {"users": {"Practitioner": UserRule(scopes=scopes("user/Observation.rs"))}}, False),
+        ("user/*.rs", {"users": {"Practitioner": UserRule(scopes=scopes("user/*.rs?_tag=a"))}}, False),
+        ("user/*.rs", {"users": {"Practitioner": UserRule(UserBound.COMPARTMENT)}}, True),
+        ("user/*.rs", {"patients": "missing"}, False),
+        ("user/*.rs", {"labels": ()}, False),
+    ],
+)
+def test_a_scope_for_all_types_counts_only_where_nothing_takes_types_from_it(scope: str, choices: Any, *, permitted_too: bool) -> None:
+    rule = OpenedOperation("$my-op", frozenset({"system"}), frozenset({"GET"}), scopes=scopes(scope), answer=OperationAnswer.NONE)
+    decision = decide("GET", "/$my-op", scope, under=policy(operations=(rule,), **choices), fhir_user="Practitioner/p")
+    assert isinstance(decision, Permit) is permitted_too
+
+
+def test_a_scope_for_all_types_needs_its_context() -> None:
+    under = opened(plain=frozenset(), scopes=scopes("patient/*.rs", "user/*.rs"))
+    assert isinstance(decide("GET", "/$my-op", "patient/*.rs", under=under), Permit)
+    denied(decide("GET", "/$my-op", "patient/*.rs", under=under, patient=None))
+    denied(decide("GET", "/$my-op", "user/*.rs", under=under))
 
 
 def test_a_client_that_is_not_named_opens_nothing() -> None:
