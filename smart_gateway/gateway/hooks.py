@@ -17,6 +17,7 @@ from cachetools import LRUCache
 from smart_gateway.errors import DependencyUnavailable, HookRefused, SmartGatewayError
 from smart_gateway.fhir.references import Bases, Reference, is_id, parse_reference
 from smart_gateway.principal import Ceiling, Principal
+from smart_gateway.scopes.claim_paths import leads_into
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.scopes.scope import ResourceScope
@@ -168,12 +169,18 @@ class Amendments:
         return replace(
             principal,
             ceilings=(*principal.ceilings, *limit),
-            claims=MappingProxyType({**principal.claims, FACTS: MappingProxyType(dict(said.facts))}),
+            claims=_claims(principal, said.facts),
             scopes=principal.scopes if said.scopes is None else read_scopes(said.scopes, replacement=None, v1_write="cud"),
             patient=principal.patient if said.patient is None else _id(said.patient),
             encounter=principal.encounter if said.encounter is None else _id(said.encounter),
             fhir_user=principal.fhir_user if said.fhir_user is None else _user(said.fhir_user, self._bases),
         )
+
+
+def _claims(principal: Principal, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of the token and the facts; none of the token's own is found where a policy asks for one of these."""
+    own = {name: value for name, value in principal.claims.items() if not leads_into(name, FACTS)}
+    return MappingProxyType({**own, FACTS: MappingProxyType(dict(facts))})
 
 
 def _let_go(question: asyncio.Future[Any]) -> None:

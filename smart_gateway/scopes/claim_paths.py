@@ -29,6 +29,11 @@ def find_claim(claims: Mapping[str, Any], paths: Iterable[str]) -> Any:
     return None
 
 
+def leads_into(path: str, claim: str) -> bool:
+    """Whether ``path``, walked, begins at ``claim``: a claim that has such a name stands before what is there (``hook.patients``)."""
+    return _steps(path)[:1] == (claim,)
+
+
 def is_path(text: str) -> bool:
     """Whether ``text`` can be walked; one that cannot could still be a claim's literal name, but is more likely a slip."""
     return bool(_steps(text))

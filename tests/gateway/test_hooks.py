@@ -17,6 +17,7 @@ from smart_gateway.gateway.hooks import Amendments
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Ceiling, Principal
+from smart_gateway.scopes.claim_paths import find_claim
 from tests.support.asgi import NOW, FakeVerifier, Front, Reply, ScriptedUpstream, code_of, observation, searchset
 from tests.support.deciding import DEFAULT, principal
 
@@ -260,6 +261,16 @@ async def test_facts_stand_beside_the_claims_and_no_token_can_forge_them() -> No
     assert amended.claims["org"] == "north"
     bare = await Amendments(Scripted(Amendment())).of(replace(principal("patient/*.rs"), claims=claims), NOW)
     assert dict(bare.claims["hook"]) == {}
+
+
+@pytest.mark.parametrize("name", ["hook.patients", '["hook"].patients', 'hook["patients"]', "hook.patients[0]", "hook"])
+@pytest.mark.parametrize("facts", [{"patients": ["123"]}, {}])
+async def test_no_claim_is_found_where_a_policy_asks_for_facts(name: str, facts: dict[str, Any]) -> None:
+    claims = {name: {"patients": ["other"]} if name == "hook" else ["other"]}
+    amended = await Amendments(Scripted(Amendment(facts=facts))).of(replace(principal("user/*.rs"), claims=claims), NOW)
+    assert find_claim(amended.claims, ("hook.patients",)) == facts.get("patients")
+    if name != "hook":
+        assert find_claim(amended.claims, (name,)) in (None, ["123"], "123")
 
 
 async def test_each_principal_is_judged_by_what_was_said_of_it() -> None:
