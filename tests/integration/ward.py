@@ -90,16 +90,24 @@ class Ward:
         """The gateway with this policy."""
         key = json.dumps(policy, sort_keys=True)
         if key not in self._running:
-            issuer = self._issuer
-            trusted = {"issuer": issuer.issuer, "jwks_uri": issuer.jwks_uri, "audiences": [AUDIENCE], "algorithms": ["RS256"]}
-            upstream = {"url": self.hapi.base, "fhir_version": "R4"}
-            self._running[key] = self._start({"upstream": upstream, "issuers": [trusted], "policy": dict(policy)})
+            self._running[key] = self._start(self.settings(dict(policy)))
         return self._running[key]
+
+    def settings(self, policy: dict[str, Any] | str) -> dict[str, Any]:
+        """Those of a gateway with this policy, or with that of a file."""
+        issuer = self._issuer
+        trusted = {"issuer": issuer.issuer, "jwks_uri": issuer.jwks_uri, "audiences": [AUDIENCE], "algorithms": ["RS256"]}
+        upstream = {"url": self.hapi.base, "fhir_version": "R4"}
+        return {"upstream": upstream, "issuers": [trusted], "policy": policy}
+
+    def token(self, scope: str, **claims: Any) -> str:
+        """A practitioner's; ``claims`` are set over those of the token."""
+        said = {"fhirUser": "Practitioner/doc", "patient": ..., **claims}
+        return self._issuer.token(None, None, time.time(), AUDIENCE, scope=scope, **said)
 
     def client(self, policy: Mapping[str, Any], scope: str = "user/*.cruds", *, seeing: bool = False, **claims: Any) -> Client:
         """An app of a practitioner; ``claims`` are set over those of the token."""
-        said = {"fhirUser": "Practitioner/doc", "patient": ..., **claims}
-        token = self._issuer.token(None, None, time.time(), AUDIENCE, scope=scope, **said)
+        token = self.token(scope, **claims)
         self._clients.append(Client(self.gateway(policy).base, token, seeing=seeing))
         return self._clients[-1]
 
