@@ -100,15 +100,16 @@ def _differs_in(old: dict[str, Any], new: dict[str, Any], paths: tuple[FieldPath
     return any(list(_at(old, path)) != list(_at(new, path)) for path in paths)
 
 
-def _at(resource: dict[str, Any], path: FieldPath) -> Iterator[str]:
-    values: list[Any] = [resource]
+def _at(resource: dict[str, Any], path: FieldPath) -> Iterator[tuple[str, str]]:
+    """Each value that ``path`` leads to, with the name of its member: ``valueCode`` is not ``valueString``."""
+    values: list[tuple[str, Any]] = [("", resource)]
     for step in path.steps:
-        below = [value[name] for value in values if isinstance(value, dict) for name in sorted(value) if step.matches(name)]
-        values = [item for value in below for item in (value if isinstance(value, list) else [value])]
+        below = [(name, value[name]) for _, value in values if isinstance(value, dict) for name in sorted(value) if step.matches(name)]
+        values = [(name, item) for name, value in below for item in (value if isinstance(value, list) else [value])]
         if step.where is not None:
             member, text = step.where
-            values = [value for value in values if isinstance(value, dict) and value.get(member) == text]
-    return (_encoded(value).decode() for value in values)
+            values = [(name, value) for name, value in values if isinstance(value, dict) and value.get(member) == text]
+    return ((name, _encoded(value).decode()) for name, value in values)
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
