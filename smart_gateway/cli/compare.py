@@ -11,7 +11,8 @@ from typing import Any
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.cli.configuration import add_tenant
 from smart_gateway.policy.comparing import Group, compare_boundaries, group_changes
-from smart_gateway.policy.comparing_rules import Difference, compare_rules
+from smart_gateway.policy.comparing_rules import compare_rules
+from smart_gateway.policy.differences import Difference
 from smart_gateway.policy.wording import describe
 from smart_gateway.settings.building_policy import build_policy
 from smart_gateway.settings.loading import Examination
@@ -64,6 +65,7 @@ def _group(group: Group) -> dict[str, Any]:
         "issuer": group.issuer,
         "actor": group.actor,
         "having": group.circumstance,
+        "emergency": group.emergency,
         "users": list(group.users),
         "contexts": list(group.contexts),
         "types": list(group.types),
@@ -121,5 +123,6 @@ def _whose(group: Group) -> str:
     said.append("tokens with " + " or ".join("no scopes" if one == "none" else f"{one}/ scopes" for one in group.contexts))
     said += [f"issuer {group.issuer}"] if group.issuer != "any other" else []
     said += [f"having {group.circumstance}"] if group.circumstance else []
+    said += ["in an emergency"] if group.emergency else []
     said += [f"actor {group.actor}"] if group.actor is not None else []
     return "; ".join(said)

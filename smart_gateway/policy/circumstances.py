@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from itertools import combinations
 from typing import Any
 
+from smart_gateway.policy.emergencies import BreakGlass
 from smart_gateway.policy.labelling import Raise
 from smart_gateway.policy.model import Policy, UserRule, When
 from smart_gateway.policy.whom import Whom
@@ -34,13 +35,14 @@ class Circumstance:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Everything that some policies ask: pairs of claim and value, plain scopes, the claims that placeholders read, those that list
-    patients, and clients by name."""
+    patients, clients by name, and the plain scopes by which emergencies are called."""
 
     pairs: frozenset[tuple[str, str]]
     plain: frozenset[str]
     read: frozenset[str]
     lists: frozenset[str]
     clients: frozenset[str]
+    emergencies: frozenset[str]
 
     @property
     def is_exhausted(self) -> bool:
@@ -74,6 +76,7 @@ def asked_by(*policies: Policy) -> Asked:
         read=frozenset(name for part in parts if isinstance(part, str) for name in _CLAIM.findall(part)),
         lists=frozenset(part.patients for part in parts if isinstance(part, UserRule | Policy) and part.patients is not None),
         clients=frozenset(name for part in parts if isinstance(part, Whom) for name in part.clients or ()),
+        emergencies=frozenset(part.scope for part in parts if isinstance(part, BreakGlass)),
     )
 
 

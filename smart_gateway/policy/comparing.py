@@ -6,42 +6,23 @@ are bounded one by one, and by the same limits. A token without scopes stands fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
 from smart_gateway.boundary.containment import is_within
 from smart_gateway.boundary.model import NOTHING, Boundary, Compartment, Region, everything
-from smart_gateway.fhir.references import Reference
 from smart_gateway.fhir.vocabulary import ParameterKind
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.admission import refuse_party
-from smart_gateway.policy.circumstances import Asked, Circumstance, asked_by
+from smart_gateway.policy.break_glass import at_most
+from smart_gateway.policy.circumstances import Asked, asked_by
 from smart_gateway.policy.model import SERVER_TYPES, Policy
-from smart_gateway.principal import Actor, Principal
+from smart_gateway.policy.token_kinds import Who, principal_of, whos
 from smart_gateway.scopes.permissions import Permission
-from smart_gateway.scopes.reading import read_scopes
 from smart_gateway.scopes.scope import Context
 
-PATIENT, USER, RELATED = "the-patient", "the-user", "the-related-patient"
-OTHERS = "any other"
 ALL_TYPES = "*"
-_ANONYMOUS = "nobody"
-_ORDINARY = Circumstance()
-_KINDS = ("Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Person", "none")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Who:
-    """One kind of token. ``client`` and ``actor`` by name or ``any other``, an actor of None is nobody; ``issuer`` matters where a
-    client's rule names issuers. ``context`` is that of all its scopes, ``none`` without any."""
-
-    client: str
-    user: str
-    context: str
-    issuer: str = OTHERS
-    actor: str | None = None
-    circumstance: Circumstance = _ORDINARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +39,49 @@ class Change:
 
 
 def compare_boundaries(old: Policy, new: Policy) -> Iterator[Change]:
-    """Every boundary that changes in what it holds."""
-    types = sorted(old.vocabulary.types | new.vocabulary.types)
+    """Every boundary that changes in what it holds; those in an emergency where they are others than without."""
+    types = (ALL_TYPES, *sorted(old.vocabulary.types | new.vocabulary.types))
+    relations = tuple(_Relation(type, old, new) for type in types)
     asked = asked_by(old, new)
-    for who in _whos(old, new, asked):
-        before, after = _Held(who, old, asked), _Held(who, new, asked)
-        for type in (ALL_TYPES, *types):
-            relation = _Relation(type, old, new)
-            for permission in Permission:
-                one, other = before.boundary(type, permission), after.boundary(type, permission)
-                opens, closes = relation.opens(one, other), relation.closes(one, other)
-                if opens or closes:
-                    yield Change(who, type, permission, one, other, opens, closes)
+    for who in whos(old, new, asked):
+        ordinary = _Both(who, old, new, asked)
+        yield from ordinary.changes(relations)
+        if asked.emergencies:
+            called = _Both(replace(who, emergency=True), old, new, asked)
+            yield from (
+                one for one in called.changes(relations) if (one.before, one.after) != ordinary.boundaries(one.type, one.permission)
+            )
+
+
+class _Both:
+    """One kind of token under both policies."""
+
+    def __init__(self, who: Who, old: Policy, new: Policy, asked: Asked) -> None:
+        self._who = who
+        self._before, self._after = _Held(who, old, asked), _Held(who, new, asked)
+
+    def boundaries(self, type: str, permission: Permission) -> tuple[Boundary, Boundary]:
+        return self._before.boundary(type, permission), self._after.boundary(type, permission)
+
+    def changes(self, relations: Iterable[_Relation]) -> Iterator[Change]:
+        for relation, permission in product(relations, Permission):
+            one, other = self.boundaries(relation.type, permission)
+            opens, closes = relation.opens(one, other), relation.closes(one, other)
+            if opens or closes:
+                yield Change(self._who, relation.type, permission, one, other, opens, closes)
 
 
 class _Held:
-    """What one kind of token may touch under one policy."""
+    """What one kind of token may touch under one policy: at most, where it calls an emergency."""
 
     def __init__(self, who: Who, policy: Policy, asked: Asked) -> None:
+        def access(type: str) -> Access:
+            ordinary = Access(principal_of(who, policy, asked, type), policy)
+            return at_most(ordinary) if who.emergency else ordinary
+
         named = SERVER_TYPES if who.context in set(Context) else ()
-        self._whole = Access(_principal(who, policy, asked, ALL_TYPES), policy)
-        self._named = {type: Access(_principal(who, policy, asked, type), policy) for type in named}
+        self._whole = access(ALL_TYPES)
+        self._named = {type: access(type) for type in named}
         self._refused = refuse_party(self._whole) is not None
 
     def boundary(self, type: str, permission: Permission) -> Boundary:
@@ -93,7 +96,7 @@ class _Relation:
     """How boundaries of ``type`` under two policies relate, where compartments and value sets may be others, too."""
 
     def __init__(self, type: str, old: Policy, new: Policy) -> None:
-        self._type = type
+        self.type = type
         self._old, self._new = old, new
         self._same_values = old.value_sets == new.value_sets
 
@@ -107,7 +110,7 @@ class _Relation:
 
     def _is_within(self, inner: Boundary, outer: Boundary, by: Policy, other: Policy) -> bool:
         def same(compartment: Compartment) -> bool:
-            mine, theirs = by.rules.inclusion(compartment.type, self._type), other.rules.inclusion(compartment.type, self._type)
+            mine, theirs = by.rules.inclusion(compartment.type, self.type), other.rules.inclusion(compartment.type, self.type)
             return set(mine) <= set(theirs)
 
         if not self._same_values and not outer.is_everything and any(_names_values(region) for region in inner.regions):
@@ -115,60 +118,12 @@ class _Relation:
         return is_within(inner, outer, same, lambda code: self._is_token(code, by))
 
     def _is_token(self, code: str, policy: Policy) -> bool:
-        parameter = policy.vocabulary.parameter(self._type, code) if self._type in policy.vocabulary.types else None
+        parameter = policy.vocabulary.parameter(self.type, code) if self.type in policy.vocabulary.types else None
         return parameter is not None and parameter.kind is ParameterKind.TOKEN
 
 
 def _names_values(region: Region) -> bool:
     return any(filter.modifier in {"in", "not-in"} for filter in region.filters)
-
-
-def _whos(old: Policy, new: Policy, asked: Asked) -> Iterator[Who]:
-    """Every kind of token that one of the policies could tell from another. ``any other`` is also a token that names no client."""
-    yield Who(OTHERS, _ANONYMOUS, "none")
-    actors: tuple[str | None, ...] = (None,) if old.actors == new.actors else (None, OTHERS, *sorted(_names(old.actors, new.actors)))
-    clients = sorted(_names(old.clients, new.clients, old.certifications, new.certifications) | asked.clients)
-    for client in (*clients, OTHERS):
-        for issuer in (OTHERS, *sorted(_issuers(client, old) | _issuers(client, new))):
-            for actor, kind, context, found in product(actors, _KINDS, (*map(str, Context), "none"), tuple(asked.circumstances())):
-                yield Who(client, kind, context, issuer, actor, found)
-
-
-def _names(*sections: Mapping[str, object] | None) -> set[str]:
-    return {name for section in sections for name in section or () if name != "*"}
-
-
-def _issuers(client: str, policy: Policy) -> frozenset[str]:
-    rule = (policy.clients or {}).get(client) or (policy.clients or {}).get("*")
-    return rule.issuers or frozenset() if rule is not None else frozenset()
-
-
-def _principal(who: Who, policy: Policy, asked: Asked, type: str) -> Principal:
-    """The token that ``who`` describes, which asks for everything on ``type``."""
-    if who.user == _ANONYMOUS:
-        return Principal("", anonymous=True)
-    wanted = (f"{who.context}/{type}.cruds",) if who.context in set(Context) else ()
-    known = _names(policy.clients, policy.actors, policy.certifications) | asked.clients
-    other = _unlike(known)
-    actor = () if who.actor is None else (Actor(other if who.actor == OTHERS else who.actor),)
-    return Principal(
-        _unlike(_issuers(who.client, policy)) if who.issuer == OTHERS else who.issuer,
-        client_id=other if who.client == OTHERS else who.client,
-        scopes=read_scopes([*wanted, *who.circumstance.plain], replacement=None, v1_write="cud"),
-        patient=PATIENT,
-        related_patient=RELATED,
-        claims=asked.claims(who.circumstance),
-        fhir_user=None if who.user == "none" else Reference(who.user, USER),
-        actors=actor,
-    )
-
-
-def _unlike(names: Iterable[str]) -> str:
-    """A name that is none of ``names``."""
-    taken, name = set(names), "another"
-    while name in taken:
-        name += "-one"
-    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +136,7 @@ class Group:
     issuer: str
     actor: str | None
     circumstance: str
+    emergency: bool
     types: tuple[str, ...]
     permissions: Permission
     before: Boundary
@@ -194,7 +150,7 @@ def group_changes(changes: Iterable[Change]) -> tuple[Group, ...]:
     groups = [
         Group(
             (c.who.client,), (c.who.user,), (c.who.context,), c.who.issuer, c.who.actor, c.who.circumstance.text,
-            (c.type,), c.permission, c.before, c.after, c.opens, c.closes,
+            c.who.emergency, (c.type,), c.permission, c.before, c.after, c.opens, c.closes,
         )
         for c in changes
     ]  # fmt: skip

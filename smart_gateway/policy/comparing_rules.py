@@ -6,9 +6,12 @@ Whatever the two policies say differently and is not known here counts as opened
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from smart_gateway.policy.circumstances import asked_by
+from smart_gateway.policy.comparing_emergencies import compare_emergencies
+from smart_gateway.policy.comparing_fields import compare_fields
+from smart_gateway.policy.differences import Difference
 from smart_gateway.policy.model import ClientRule, Policy
 
 # Told by the boundaries, or without a say in what is open: how the upstream is asked, and which status a refusal has.
@@ -22,33 +25,23 @@ _CLIENT_TOLD = frozenset("registered_scopes pin limit system_role intersect_regi
 _CREATES = ("never", "uuid_only", "always")
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One rule that is another one now, in words; ``unknown``: what it does could not be told, so that it counts as opening."""
-
-    rule: str
-    before: str
-    after: str
-    opens: bool
-    closes: bool
-    unknown: bool = False
-
-
 def compare_rules(old: Policy, new: Policy) -> Iterator[Difference]:
     """Every difference that no boundary shows."""
     yield from _public(old, new)
     yield from _writes(old, new)
     yield from _certified(old, new)
     yield from _operations(old, new)
-    yield from _emergencies(old, new)
+    yield from compare_fields(old, new)
+    yield from compare_emergencies(old.break_glass, new.break_glass)
     yield from _rate("requests_per_minute", old.requests_per_minute, new.requests_per_minute)
-    if not asked_by(old, new).is_exhausted and (old.users, old.labels) != (new.users, new.labels):
-        yield Difference("users and labels", "more conditions than can be combined", "the same", opens=True, closes=True, unknown=True)
+    if not asked_by(old, new).is_exhausted and (old.users, old.labels, old.fields) != (new.users, new.labels, new.fields):
+        too_many = "more conditions than can be combined"
+        yield Difference("users, labels and fields", too_many, "the same", opens=True, closes=True, unknown=True)
     for name in sorted({*(old.clients or {}), *(new.clients or {})}):
         before, after = _rule(name, old), _rule(name, new)
         if before is not None and after is not None:
             yield from _arrival(name, before, after)
-    weighed = _TOLD | {"public", "update_as_create", "certified_only", "operations", "break_glass", "requests_per_minute"}
+    weighed = _TOLD | {"public", "update_as_create", "certified_only", "operations", "fields", "break_glass", "requests_per_minute"}
     for field in fields(Policy):
         if field.compare and field.name not in weighed:
             yield from _unknown(field.name, getattr(old, field.name), getattr(new, field.name))
@@ -160,14 +153,6 @@ def _operations(old: Policy, new: Policy) -> Iterator[Difference]:
         yield Difference(f"operations.{one.name}", "opened as OLD says", "not as OLD says", opens=False, closes=True)
     for one in (one for one in new.operations if one not in old.operations):
         yield Difference(f"operations.{one.name}", "not as NEW says", "opened as NEW says", opens=True, closes=False)
-
-
-def _emergencies(old: Policy, new: Policy) -> Iterator[Difference]:
-    one, other = old.break_glass, new.break_glass
-    if one is not None and other is not None:
-        yield from _unknown("break_glass", one, other)
-    elif one != other:
-        yield Difference("break_glass", _present(one), _present(other), opens=one is None, closes=other is None)
 
 
 def _unknown(rule: str, before: object, after: object) -> Iterator[Difference]:

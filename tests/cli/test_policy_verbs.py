@@ -258,6 +258,36 @@ def test_what_stands_outside_the_policy_is_not_weighed(folder: Path, capsys: pyt
     assert "cannot be weighed, counts as opened: issuers" in capsys.readouterr().out
 
 
+FIELDS = """
+fields: [{type: Patient, permissions: u, only: [%s], when: {client: app}}]
+break_glass: {scope: __break-glass, lifts: [users], max_duration: %s}
+"""
+
+
+def test_elements_and_emergencies_are_weighed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "policy.yaml").write_text(POLICY + FIELDS % ("telecom", "30m"))
+    code, shown = compare(folder, POLICY + FIELDS % ("telecom, address", "1h"), capsys)
+    assert (code, shown["boundaries"]) == (3, [])
+    assert {(one["rule"], one["before"], one["after"], one["opens"], one["closes"], one["weighed"]) for one in shown["rules"]} == {
+        ("fields of Patient when updated", "only telecom", "only telecom, address", True, False, True),
+        ("break_glass.max_duration", "1800 s", "3600 s", True, False, True),
+    }
+    assert compare(folder, POLICY + FIELDS % ("telecom", "30m"), capsys)[0] == 0
+
+
+def test_what_an_emergency_opens_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = "clients: {app: {}}\nusers: {Practitioner: compartment}\n"
+    (folder / "policy.yaml").write_text(closed)
+    code, shown = compare(folder, closed + "break_glass: {scope: __break-glass, lifts: [users], max_duration: 1h}\n", capsys)
+    assert code == 3
+    assert {(one["emergency"], one["opens"], one["closes"], one["permissions"]) for one in shown["boundaries"]} == {
+        (True, True, False, "rs")
+    }
+    assert [(one["rule"], one["weighed"]) for one in shown["rules"]] == [("break_glass", True)]
+    assert main(["compare", "policy.yaml", "new.yaml"]) == 3
+    assert "tokens with user/ scopes; in an emergency" in capsys.readouterr().out
+
+
 def test_a_refused_policy_is_not_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "new.yaml").write_text("clients: {app: {limits: []}}\n")
     assert main(["compare", "policy.yaml", "new.yaml"]) == 1
@@ -353,3 +383,37 @@ def test_a_log_without_decisions_fails(tmp_path: Path, text: str, capsys: pytest
     (tmp_path / "log").write_text(text)
     assert main(["suggest", str(tmp_path / "log")]) == 1
     assert "no decision" in capsys.readouterr().err
+
+
+# --- tenants ------------------------------------------------------------------------------------------------------------------------
+
+TENANT = """
+  - name: {name}
+    path: /{name}
+    upstream: {{url: http://localhost:8090/{name}, fhir_version: R4}}
+    issuers: [{{issuer: "https://{name}.example"}}]
+    policy: {{clients: {{app: {{limit: [{limit}]}}}}}}
+"""
+
+
+@pytest.fixture
+def tenants(folder: Path) -> Path:
+    head = "server: {public_url: http://localhost/fhir}\ntenants:"
+    north, south = (TENANT.format(name=name, limit="patient/*.rs") for name in ("north", "south"))
+    (folder / "old.yaml").write_text(head + north + south)
+    (folder / "new.yaml").write_text(head + north + TENANT.format(name="south", limit="patient/*.cruds"))
+    (folder / "cases.yaml").write_text(CASES.replace("config: policy.yaml", "config: new.yaml"))
+    return folder
+
+
+@pytest.mark.parametrize(("tenant", "opens", "failed"), [("north", 0, 0), ("south", 3, 1)])
+def test_one_of_several_tenants(tenants: Path, tenant: str, opens: int, failed: int) -> None:
+    assert main(["compare", "old.yaml", "new.yaml", "--tenant", tenant]) == opens
+    assert main(["test", "cases.yaml", "--tenant", tenant, "--coverage"]) == failed
+
+
+@pytest.mark.parametrize("more", [[], ["--tenant", "east"]])
+def test_a_tenant_must_be_named_and_known(tenants: Path, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "old.yaml", "new.yaml", *more]) == 1
+    assert main(["test", "cases.yaml", *more]) == 1
+    assert "north, south" in capsys.readouterr().err

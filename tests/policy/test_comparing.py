@@ -20,10 +20,12 @@ from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region, 
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy import comparing
 from smart_gateway.policy.circumstances import asked_by
-from smart_gateway.policy.comparing import PATIENT, USER, Change, Who, compare_boundaries, group_changes
-from smart_gateway.policy.comparing_rules import Difference, compare_rules
+from smart_gateway.policy.comparing import Change, compare_boundaries, group_changes
+from smart_gateway.policy.comparing_rules import compare_rules
+from smart_gateway.policy.differences import Difference
 from smart_gateway.policy.labelling import LabelRule, Raise
 from smart_gateway.policy.model import ActorRule, ClientRule, ConditionalRule, Policy, PublicInteraction, UserBound, UserRule, When
+from smart_gateway.policy.token_kinds import PATIENT, USER, Who, whos
 from smart_gateway.scopes.permissions import Permission
 from tests.support.deciding import DEFAULT, policy, scopes
 
@@ -145,7 +147,7 @@ def policies(draw: st.DrawFn) -> Policy:
 @settings(max_examples=60, deadline=None, phases=QUICK)
 def test_compare_agrees_with_brute_force(old: Policy, new: Policy) -> None:
     relation, asked, seen = comparing._Relation("Observation", old, new), asked_by(old, new), 0
-    for who in comparing._whos(old, new, asked):
+    for who in whos(old, new, asked):
         before, after = comparing._Held(who, old, asked), comparing._Held(who, new, asked)
         for permission in Permission:
             one, other = before.boundary("Observation", permission), after.boundary("Observation", permission)
