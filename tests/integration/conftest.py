@@ -78,7 +78,9 @@ def gateways(work: Path) -> Iterator[StartGateway]:
         return started[-1]
 
     yield start
-    codes = [gateway.running.stop() for gateway in started]
+    for gateway in started:
+        gateway.running.ask()
+    codes = [gateway.running.ended() for gateway in started]
     for gateway in started:
         said = gateway.running.output() + gateway.messages()
         assert not told_by(said), gateway.running.log

@@ -73,10 +73,18 @@ class Running:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def stop(self) -> int:
-        """Ends the whole group, politely first; answers the leader's exit code."""
+    def ask(self) -> None:
+        """Asks the whole group to end, and waits for nothing: many servers end side by side."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Ends the whole group, politely first; answers the leader's exit code."""
+        self.ask()
+        return self.ended()
+
+    def ended(self) -> int:
+        """Waits for the end that was asked for, and brings it about where it takes long; answers the leader's exit code."""
         try:
             code = self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
