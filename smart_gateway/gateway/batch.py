@@ -18,7 +18,7 @@ from smart_gateway.gateway import conditions, discovery
 from smart_gateway.gateway.bundling import as_entry, bundle_of, wish_of
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
 from smart_gateway.gateway.failures import refusal_of
-from smart_gateway.gateway.judgement import Judged, Judgement
+from smart_gateway.gateway.judgement import Judgement
 from smart_gateway.gateway.paging import judge_onward
 from smart_gateway.gateway.preparing import Outgoing, Preparation, Prepared
 from smart_gateway.gateway.subrequest import Inner, Received
