@@ -75,6 +75,7 @@ def test_suggest_reads_the_records_of_one(tmp_path: Path, capsys: pytest.Capture
         "rules": ["patient/Patient.r"],
         "type": "Patient",
         "request_id": "r",
+        "issuer": "i",
     }
     log = tmp_path / "log"
     log.write_text("".join(json.dumps({**line, "client_id": f"app-{name}", "instance": name}) + "\n" for name in ("north", "south")))
