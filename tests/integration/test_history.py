@@ -50,12 +50,14 @@ def moves(hapi: Hapi) -> Iterator[Moves]:
 
 @pytest.fixture
 def amy(as_user: MakeApp) -> App:
-    return as_user("amy", "patient/*.rs", sees="ac")  # one Observation of Carl she performed
+    # One Observation of Carl's she performed, and a Person of hers names Bea: whose canaries may show, each test says itself.
+    return as_user("amy", "patient/*.rs", sees="abc")
 
 
 @pytest.fixture
 def ben(as_user: MakeApp) -> App:
-    return as_user("ben", "patient/*.rs", sees="ab")  # one Observation of Bea's has its focus on Anna
+    # One Observation of Bea's has its focus on Anna, and other tests move Wanda's to her chart: their versions are hers.
+    return as_user("ben", "patient/*.rs", sees="abw")
 
 
 def entries(response: httpx.Response) -> list[tuple[str, str, str]]:
@@ -155,8 +157,8 @@ def test_of_the_deleted_its_versions_stay_and_the_deletion_does_not(moves: Moves
 
 
 def test_a_types_history_is_of_ones_own(moves: Moves, amy: App, ben: App) -> None:
-    for app, patient, tags in ((amy, "a", {'W/"4"', 'W/"2"'}), (ben, "b", {'W/"3"', 'W/"1"'})):
-        found = all_entries(app, "/Observation/_history?_count=100", patient)
+    for app, patient, moved, tags in ((amy, "a", "", {'W/"4"', 'W/"2"'}), (ben, "b", "w", {'W/"3"', 'W/"1"'})):
+        found = all_entries(app, "/Observation/_history?_count=100", patient + moved)
         assert {tag for _, url, tag in found if url == f"Observation/{MOVED}"} == tags
         assert ("POST", f"Observation/lab-0-chart-{patient}", 'W/"1"') in found or (
             "PUT",
@@ -248,4 +250,4 @@ def test_a_provenance_of_what_moved_follows_it(moves: Moves, amy: App, ben: App,
     assert versions(amy, "/Provenance/hist-provenance/_history") == ['W/"1"']
     refused(ben.get("/Provenance/hist-provenance/_history"), 404)
     assert "Provenance/hist-provenance" in {url for _, url, _ in all_entries(amy, "/_history?_count=200", "a")}
-    assert "Provenance/hist-provenance" not in {url for _, url, _ in all_entries(ben, "/_history?_count=200", "b")}
+    assert "Provenance/hist-provenance" not in {url for _, url, _ in all_entries(ben, "/_history?_count=200", "bw")}

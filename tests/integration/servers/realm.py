@@ -72,7 +72,9 @@ SCOPES = (
     "system/*.rs",
     "system/*.cruds",
     "system/*.read",
+    "system/Patient.s",
     "system/Patient.rs",
+    "system/Observation.cruds",
     "system/Observation.rs",
     "system/Observation.rs?category=laboratory",
 )
