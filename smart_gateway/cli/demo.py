@@ -62,6 +62,9 @@ def _introduce(running: Demonstration) -> None:
     print("Three tokens; paste what you need into another shell:\n")
     for visitor in VISITORS:
         print(f"# {visitor.title}\n#   {visitor.scope}\n{visitor.name}={running.tokens[visitor.name]}\n")
+    for client, secret in running.secrets.items():
+        form = f"-d grant_type=client_credentials -d client_id={client} -d client_secret={secret}"
+        print(f"# a further token for {client}\ncurl -s {form} {running.issuer}/token\n")
     for step in STEPS:
         print(_curl(step, running.base))
     print("\nThe tour:")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from os import urandom
 from pathlib import Path
+from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 from time import time
 from typing import Any
@@ -39,12 +40,13 @@ _READY = 0.01  # seconds between two looks at whether a server has started
 @dataclass(frozen=True, slots=True)
 class Demonstration:
     """The running parts: ``base`` is the gateway's FHIR base, ``upstream`` the server's own, ``tokens`` by the visitor's name,
-    ``log`` the file of one JSON line per decision."""
+    ``secrets`` by the id of the clients that get tokens of their own, ``log`` the file of one JSON line per decision."""
 
     base: str
     upstream: str
     issuer: str
     tokens: dict[str, str]
+    secrets: dict[str, str]
     log: Path
     fhir: DemoServer
 
@@ -64,7 +66,9 @@ async def demonstration() -> AsyncIterator[Demonstration]:
         sockets = [stack.enter_context(_free_port()) for _ in range(3)]
         issuer_url, upstream_origin, gateway_origin = (f"http://{_LOOPBACK}:{s.getsockname()[1]}" for s in sockets)
         base, upstream = f"{gateway_origin}/fhir", f"{upstream_origin}/fhir"
-        issuer = DemoIssuer(issuer_url, base, time)
+        secrets = {visitor.client: token_urlsafe() for visitor in VISITORS if not visitor.claims}
+        services = {visitor.client: (secrets[visitor.client], visitor.scope) for visitor in VISITORS if visitor.client in secrets}
+        issuer = DemoIssuer(issuer_url, base, time, services)
         fhir = DemoServer(demo_records(), base_url=upstream)
         log = Path(stack.enter_context(TemporaryDirectory(prefix="smart-gateway-demo-"))) / "decisions.ndjson"
         gateway = SmartGateway(None, _settings(base, upstream, issuer_url, log))
@@ -76,7 +80,7 @@ async def demonstration() -> AsyncIterator[Demonstration]:
         for running, listening in zip(servers, sockets, strict=True):
             await stack.enter_async_context(_serving(running, listening))
         tokens = {visitor.name: issuer.token(visitor.client, visitor.scope, **visitor.claims) for visitor in VISITORS}
-        yield Demonstration(base, upstream, issuer_url, tokens, log, fhir)
+        yield Demonstration(base, upstream, issuer_url, tokens, secrets, log, fhir)
 
 
 def _settings(base: str, upstream: str, issuer: str, log: Path) -> Settings:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from smart_gateway.cli import demo
@@ -62,7 +63,7 @@ def test_check_exits_0(capsys: pytest.CaptureFixture[str], as_json: bool) -> Non
         assert set(report["tokens"]) == {visitor.name for visitor in VISITORS}
     else:
         assert f"{len(STEPS)} of {len(STEPS)} answers are as they should be." in out
-        assert out.count("curl -s") == len(STEPS)
+        assert out.count("curl -s") == len(STEPS) + 1  # and one for a token
         assert "required scope: patient/Condition.s" in out
 
 
@@ -75,6 +76,25 @@ def test_check_exits_1_where_an_answer_is_another(capsys: pytest.CaptureFixture[
 def test_an_answer_that_says_nothing_does_not_pass() -> None:
     assert required_scopes({"issue": [{"extension": [{"url": "other", "valueString": "x"}]}]}) == []
     assert not passes(STEPS[0], Answer(200, {}, {}))
+
+
+async def test_the_backend_gets_a_token_of_its_own_by_its_secret(running: Demonstration) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        endpoint = (await http.get(f"{running.base}/.well-known/smart-configuration")).json()["token_endpoint"]
+        ((client, secret),) = running.secrets.items()
+        form = {"grant_type": "client_credentials", "client_id": client, "client_secret": secret}
+        granted = (await http.post(endpoint, data=form)).json()
+        bearer = {"authorization": f"Bearer {granted['access_token']}"}
+        assert (await http.get(f"{running.base}/Patient/amy", headers=bearer)).status_code == 200
+        assert (await http.get(f"{running.base}/Observation", headers=bearer)).status_code == 403
+        for change, status, error in (
+            ({"client_secret": "x"}, 401, "invalid_client"),
+            ({"client_id": "growth-chart"}, 401, "invalid_client"),
+            ({"client_id": "nobody", "client_secret": ""}, 401, "invalid_client"),
+            ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+        ):
+            refused = await http.post(endpoint, data=form | change)
+            assert (refused.status_code, refused.json()) == (status, {"error": error})
 
 
 def test_tokens_differ() -> None:

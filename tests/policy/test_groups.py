@@ -33,9 +33,7 @@ def test_exports_are_of_its_groups_only(target: str, scope: str, *, permitted: b
     assert isinstance(decide("GET", target, scope, under=under("a", "b"), client_id="backend"), Permit) is permitted
 
 
-@pytest.mark.parametrize(
-    "scope", ["system/Patient.rs", "system/Patient.rs system/Group.r", "system/Patient.rs system/Group.rs?code=x"]
-)
+@pytest.mark.parametrize("scope", ["system/Patient.rs", "system/Patient.rs system/Group.r", "system/Patient.rs system/Group.rs?code=x"])
 def test_a_group_needs_the_scopes_all_the_same(scope: str) -> None:
     refusal = denied(decide("GET", "/Group/a/$export?_type=Patient", scope, under=under("a"), client_id="backend"))
     assert refusal.status == 403
