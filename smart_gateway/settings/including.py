@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from smart_gateway.settings.findings import Finding, Place
+from smart_gateway.settings.findings import Finding, Place, Severity
 from smart_gateway.settings.tree import Node
 
 _SUFFIXES = frozenset({".yaml", ".yml"})
+_PROSE = frozenset({".md", ".txt"})
 _KEY = "include"
 
 Read = Callable[[Path, Place], Node | None]
@@ -65,13 +66,21 @@ class Including:
             return
         self.looked.append(path)
         try:
-            found = sorted(child for child in path.iterdir() if child.suffix in _SUFFIXES and not child.name.startswith("."))
+            shown = sorted(child for child in path.iterdir() if not child.name.startswith("."))
         except OSError as error:
             self.findings.append(Finding(asked, "policy", f"the directory {path} cannot be read: {error.strerror}"))
             return
+        found = [child for child in shown if child.suffix in _SUFFIXES]
+        self._left_out((child for child in shown if child.suffix not in _SUFFIXES | _PROSE), asked)
         if not found:
             self.findings.append(Finding(asked, "policy", f"the directory {path} holds no file *.yaml"))
         yield from found
+
+    def _left_out(self, paths: Iterator[Path], asked: Place) -> None:
+        """A limit in a file that nobody reads limits nothing."""
+        for path in paths:
+            text = f"{path} is not read: of a directory the files *.yaml and *.yml are"
+            self.findings.append(Finding(asked, "policy", text, severity=Severity.WARNING))
 
     def _include(self, policy: Node) -> None:
         """Puts what ``policy`` includes in the place of its key ``include``."""

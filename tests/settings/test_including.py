@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import Examination, examine
 from smart_gateway.settings.reloading import SettingsFile
 from tests.settings.test_refusals import ENVIRONMENT, settings
@@ -96,6 +97,20 @@ def test_what_cannot_be_included_is_refused(tmp_path: Path, named: str, files: d
     found = examined(tmp_path, named, **files)
     assert found.settings is None
     assert [finding for finding in found.findings if says in finding.text], found.findings
+
+
+def test_what_a_directory_holds_besides_is_said(tmp_path: Path) -> None:
+    left_out = ["20.YAML", "30.json", "40.yml.bak", "50.yaml~", "60"]
+    (tmp_path / "p.d" / "more").mkdir(parents=True)
+    for name in (*left_out, "README.md", "notes.txt", ".hidden.json"):
+        (tmp_path / "p.d" / name).write_text("clients: {x: {}}")
+    found = examined(tmp_path, "p.d", **{"p.d__10": CLIENTS})
+    assert found.settings is not None
+    assert set(found.settings.policy.clients or {}) == {"a"}
+    assert {finding.severity for finding in found.findings} == {Severity.WARNING}
+    assert [(finding.key, finding.text) for finding in found.findings] == [
+        ("policy", f"{tmp_path}/p.d/{name} is not read: of a directory the files *.yaml and *.yml are") for name in (*left_out, "more")
+    ]
 
 
 def test_findings_of_an_included_file_name_that_file(tmp_path: Path) -> None:
