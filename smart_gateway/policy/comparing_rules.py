@@ -11,6 +11,7 @@ from dataclasses import fields
 from smart_gateway.policy.circumstances import asked_by
 from smart_gateway.policy.comparing_emergencies import compare_emergencies
 from smart_gateway.policy.comparing_fields import compare_fields
+from smart_gateway.policy.comparing_plain_scopes import compare_plain_scopes
 from smart_gateway.policy.differences import Difference
 from smart_gateway.policy.model import ClientRule, Policy
 
@@ -21,7 +22,7 @@ _TOLD = frozenset(
         "foreign_patient_search absent_and_forbidden compartment_search conditions capabilities"
     ).split()
 )
-_CLIENT_TOLD = frozenset("registered_scopes pin limit system_role intersect_registered issuers".split())
+_CLIENT_TOLD = frozenset("registered_scopes pin limit system_role intersect_registered issuers plain".split())
 _CREATES = ("never", "uuid_only", "always")
 
 
@@ -31,6 +32,7 @@ def compare_rules(old: Policy, new: Policy) -> Iterator[Difference]:
     yield from _writes(old, new)
     yield from _certified(old, new)
     yield from _operations(old, new)
+    yield from compare_plain_scopes(old, new)
     yield from compare_fields(old, new)
     yield from compare_emergencies(old.break_glass, new.break_glass)
     yield from _rate("requests_per_minute", old.requests_per_minute, new.requests_per_minute)
