@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from smart_gateway.fhir.vocabulary import Step
@@ -24,11 +24,13 @@ _SPACE = re.compile(rb"\s*")
 
 @dataclass(frozen=True, slots=True)
 class FieldStep:
-    """One member; ``choice``: of any type (``value[x]``). ``where``: only items whose member has this text."""
+    """One member; ``choice``: of any type (``value[x]``). ``where``: only items whose member has this text; also those of which that cannot
+    be told, unless ``certain``."""
 
     name: str
     choice: bool = False
     where: tuple[str, str] | None = None
+    certain: bool = False
 
     def matches(self, member: str) -> bool:
         """Whether a JSON member is this one, or holds its extensions."""
@@ -46,6 +48,11 @@ class FieldPath:
     @property
     def is_conditional(self) -> bool:
         return any(step.where is not None for step in self.steps)
+
+    @property
+    def certain(self) -> FieldPath:
+        """The same, of such items only that are certainly meant."""
+        return replace(self, steps=tuple(replace(step, certain=True) for step in self.steps))
 
     def meets(self, steps: tuple[Step, ...]) -> bool:
         """Whether a search parameter by ``steps`` may look at this element, at what is below it, or at the whole that it is part of."""
@@ -149,11 +156,11 @@ def _array(data: bytes, start: int, below: list[Steps]) -> bytes | None:
 
 def _item(data: bytes, start: int, end: int, below: list[Steps]) -> bytes | None:
     """One value of a member, without what the paths through it lead to; None where all of it goes."""
-    if data[start : start + 1] == b"[":
-        return _array(data, start, below)
+    if data[start : start + 1] == b"[":  # an array in an array is no FHIR
+        return data[start:end] if any(steps[0].certain for steps in below) else _array(data, start, below)
     if data[start : start + 1] != b"{":
         return data[start:end]  # a primitive has nothing below it
-    meant = [steps for steps in below if steps[0].where is None or _holds(data, start, steps[0].where)]
+    meant = [steps for steps in below if steps[0].where is None or _holds(data, start, steps[0].where, certain=steps[0].certain)]
     if not meant:
         return data[start:end]
     if any(len(steps) == 1 for steps in meant):
@@ -161,10 +168,10 @@ def _item(data: bytes, start: int, end: int, below: list[Steps]) -> bytes | None
     return _object(data, start, [steps[1:] for steps in meant])
 
 
-def _holds(data: bytes, start: int, where: tuple[str, str]) -> bool:
-    """Whether a member has this text; also where it is there and is no text."""
+def _holds(data: bytes, start: int, where: tuple[str, str], *, certain: bool) -> bool:
+    """Whether a member has this text; also where it is there and is no text, unless that must be ``certain``."""
     values = [json.loads(data[m.value : m.end]) for m in members_at(data, start)[0] if m.name == where[0]]
-    return any(value == where[1] or not isinstance(value, str) for value in values)
+    return any(value == where[1] or (not certain and not isinstance(value, str)) for value in values)
 
 
 def _joined(data: bytes, start: int, end: int, all_spans: list[tuple[int, int]], kept: list[tuple[int, int, bytes]]) -> bytes:

@@ -10,6 +10,7 @@ from smart_gateway.answers.confine import Absent, Confined, confine_resource, co
 from smart_gateway.answers.content import content_of
 from smart_gateway.answers.histories import confine_history
 from smart_gateway.answers.links import LinkSealer, link_sealer
+from smart_gateway.answers.masking import masked
 from smart_gateway.answers.opened_operations import OUTSIDE_ANSWER, confine_opened, is_searchset
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.gateway import conditions
@@ -76,7 +77,7 @@ class Judgement:
         if conditions.is_unchanged(self.request, received):
             return Answer(304, validators, b"")
         if rule.content:
-            content = content_of(judged.body)
+            content = content_of(masked(judged.body, self.access))
             return Answer(200, ((b"content-type", content.media_type.encode("ascii")), SANDBOX, *validators), content.data)
         return Answer(200, (JSON_TYPE, *validators), judged.body)
 

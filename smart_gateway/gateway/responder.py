@@ -101,7 +101,7 @@ class Responder:
             await self._exchange.answer(answer if public else self._masked(answer), public=public)
 
     def _masked(self, answer: Answer) -> Answer:
-        """Without the elements that the policy hides; the content of a Binary is no resource."""
+        """Without the elements that the policy hides; the content of a Binary was made without them."""
         return replace(answer, body=masked(answer.body, self._access)) if JSON_TYPE in answer.headers else answer
 
     async def _pass(self, outgoing: Outgoing) -> None:

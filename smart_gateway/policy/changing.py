@@ -11,7 +11,7 @@ from smart_gateway.fhir.fields import FieldPath, without
 from smart_gateway.fhir.json_patch import JsonPatch, Operation
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.fielding import FieldRule
+from smart_gateway.policy.fielding import FieldBounds, FieldRule
 from smart_gateway.policy.plan import BodyCheck, Deny
 from smart_gateway.scopes.permissions import Permission
 
@@ -30,7 +30,7 @@ def refuse_changes(stored: Mapping[str, Any] | None, new: Mapping[str, Any], che
     if stored is None:
         updating = fields.writing(type, Permission.UPDATE) if check.id is not None else ()
         return _refuse(_changed({}, new, (*fields.writing(type, Permission.CREATE), *updating)), type)
-    if fields.hides_of(type):
+    if fields.hides_of(type) or _holding_hidden(stored, fields):
         return Deny(403, (Denial("hidden-elements", _UNSEEN, type),))
     rules = fields.writing(type, Permission.UPDATE)
     if rules and not _reads(stored, type, access):
@@ -43,7 +43,8 @@ def refuse_operations(patch: JsonPatch, stored: Mapping[str, Any], type: str, ac
     fields = access.restrictions_for(Permission.UPDATE).fields
     hidden, rules = fields.hidden(type), fields.writing(type, Permission.UPDATE)
     named = list(_named(patch))
-    met = [names for names in named if any(path.meets_names(names) for path in hidden)]
+    inside = _holding_hidden(stored, fields)
+    met = [names for names in named if any(path.meets_names(names) for path in hidden) or (inside and (not names or names[0] in inside))]
     if hidden or (rules and not _reads(stored, type, access)):
         met += [names for names in named if not all(_leaves(rule, names) for rule in rules)]
     return _refuse([names[0] if names else "" for names in met], type)
@@ -51,7 +52,28 @@ def refuse_operations(patch: JsonPatch, stored: Mapping[str, Any], type: str, ac
 
 def refuse_result(stored: Mapping[str, Any], result: Mapping[str, Any], type: str, access: Access) -> Deny | None:
     """The refusal of a patch that makes ``result`` of ``stored``; None where every rule leaves it."""
-    return _refuse(_changed(stored, result, access.restrictions_for(Permission.UPDATE).fields.writing(type, Permission.UPDATE)), type)
+    fields = access.restrictions_for(Permission.UPDATE).fields
+    # What is hidden by a label would show without it.
+    shown = any(rule.hides_in(stored) and not rule.hides_in(result) for rule in fields.hides_of(type))
+    return _refuse([*_changed(stored, result, fields.writing(type, Permission.UPDATE)), *(["meta.security"] if shown else [])], type)
+
+
+def _holding_hidden(stored: Mapping[str, Any], fields: FieldBounds) -> frozenset[str]:
+    """The top-level members with resources inside, contained or carried, of a type of which elements are hidden."""
+    if not fields.hides:
+        return frozenset()
+    return frozenset(name for name, value in stored.items() if any(fields.hides_of(type) for type in _types_in(value)))
+
+
+def _types_in(value: Any) -> Iterator[str]:
+    """The types of all resources in ``value``, however deep."""
+    if isinstance(value, dict):
+        type = value.get("resourceType")
+        if isinstance(type, str):
+            yield type
+    if isinstance(value, dict | list):
+        for below in value.values() if isinstance(value, dict) else value:
+            yield from _types_in(below)
 
 
 def _reads(stored: Mapping[str, Any], type: str, access: Access) -> bool:
@@ -73,7 +95,7 @@ def _changed(stored: Mapping[str, Any], new: Mapping[str, Any], rules: tuple[Fie
     found: dict[str, None] = {}
     for rule in rules:
         if rule.only is not None:
-            found |= dict.fromkeys(_differing(_less(old, rule.only), _less(made, rule.only)))
+            found |= dict.fromkeys(_differing(_less(old, rule.certain), _less(made, rule.certain)))
         if rule.keep:
             kept = dict.fromkeys(_differing(old, made)) if _differs_in(old, made, rule.keep) else {}
             found |= {member: None for member in kept if any(path.steps[0].matches(member) for path in rule.keep)}

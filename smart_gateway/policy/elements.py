@@ -37,18 +37,18 @@ def _needed(search: Search) -> frozenset[str] | None:
     """The members that the checks of matches and of what comes along look at, for servers apply ``_elements`` to both; None: all,
     also where tags or labels decide, for a server adds tags to what it cuts, and may leave labels out."""
     included = included_types(search)
-    if included is None or _goes_by_meta(search.boundary):
+    if included is None or _goes_by_meta(search.boundary, search.type, search):
         return None
     members = search.members_read()
     for type in included:
         readable = search.access.readable(type)
-        more = search.access.matcher.members_read(readable, type) if not _goes_by_meta(readable) else None
+        more = search.access.matcher.members_read(readable, type) if not _goes_by_meta(readable, type, search) else None
         members = None if members is None or more is None else members | more
     return members
 
 
-def _goes_by_meta(boundary: Boundary) -> bool:
-    return goes_by_tags(boundary) or goes_by_labels(boundary)
+def _goes_by_meta(boundary: Boundary, type: str, search: Search) -> bool:
+    return goes_by_tags(boundary) or goes_by_labels(boundary) or search.access.restrictions.fields.goes_by_labels(type)
 
 
 def _is_asked(member: str, tops: tuple[str, ...]) -> bool:

@@ -44,6 +44,11 @@ class FieldRule:
     def bounds_writes(self) -> bool:
         return self.only is not None or bool(self.keep)
 
+    @property
+    def certain(self) -> tuple[FieldPath, ...]:
+        """``only`` without what may be something else."""
+        return tuple(path.certain for path in self.only or ())
+
     def is_of(self, type: str) -> bool:
         return self.type in (type, _ANY)
 
@@ -75,7 +80,9 @@ class FieldBounds:
         """All of ``type``, but judged, where a rule has a say; else everything."""
         if permission in READS:
             return _MEANT if self.hides else everything()
-        return _MEANT if self.hides_of(type) or self.writing(type, permission) else everything()
+        # What is updated may hold resources of other types: of those nothing hidden is replaced either.
+        hides = self.hides if permission is Permission.UPDATE else bool(self.hides_of(type))
+        return _MEANT if hides or self.writing(type, permission) else everything()
 
     def leaves_all(self, permission: Permission) -> bool:
         """Whether they have no say on any type."""
@@ -90,6 +97,10 @@ class FieldBounds:
     def writing(self, type: str, permission: Permission) -> tuple[FieldRule, ...]:
         """The rules on what a write may change."""
         return tuple(rule for rule in self.rules if rule.bounds_writes and rule.is_of(type) and permission in rule.permissions)
+
+    def goes_by_labels(self, type: str) -> bool:
+        """Whether labels decide what is hidden of ``type``: what came without them may have had them."""
+        return any(rule.labelled is not None for rule in self.hides_of(type))
 
     def hidden(self, type: str) -> tuple[FieldPath, ...]:
         """What is hidden of ``type``, of some of its resources at least."""

@@ -97,8 +97,8 @@ def bundle(kind: str, *resources: Any) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": kind, "entry": entries}
 
 
-CONTAINING = {"resourceType": "Observation", "id": "o", "status": "final", "contained": [patient(id="c")]}
-CARRYING = {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": [{"resource": patient()}]}
+CONTAINING = {"resourceType": "Observation", "id": "o", "meta": {"versionId": "1"}, "status": "final", "contained": [patient(id="c")]}
+CARRYING = {"resourceType": "Bundle", "id": "b", "meta": {"versionId": "1"}, "type": "collection", "entry": [{"resource": patient()}]}
 NESTED = {"resourceType": "Parameters", "parameter": [{"name": "a", "part": [{"name": "b", "resource": patient()}]}]}
 
 
@@ -379,3 +379,88 @@ def test_an_export_is_refused_where_something_is_hidden() -> None:
     headers = {"prefer": "respond-async", "accept": FHIR}
     permitted(decide("GET", "/$export", "system/*.rs", headers=headers))
     denied(decide("GET", "/$export", "system/*.rs", headers=headers, under=HIDING))
+
+
+@pytest.mark.parametrize("stored", [CONTAINING, CARRYING], ids=["contained", "carried"])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "test", "path": "/{}/birthDate", "value": SECRET},
+        {"op": "test", "path": "/{}/birthDate", "value": "1999"},
+        {"op": "copy", "from": "/{}/birthDate", "path": "/language"},
+        {"op": "move", "from": "/{}/birthDate", "path": "/language"},
+        {"op": "replace", "path": "/{}/resourceType", "value": "Group"},
+        {"op": "test", "path": "", "value": {}},
+    ],
+)
+async def test_a_patch_does_not_touch_what_is_hidden_of_a_resource_inside(stored: dict[str, Any], operation: dict[str, Any]) -> None:
+    inside = "contained/0" if stored is CONTAINING else "entry/0/resource"
+    asked = {name: value.replace("{}", inside) if isinstance(value, str) else value for name, value in operation.items()}
+    upstream = ScriptedUpstream(stored)
+    path = f"/{stored['resourceType']}/{stored['id']}"
+    answer = await front(upstream).request("PATCH", path, json=[asked], headers=JSON_PATCH)
+    assert answer.status_code == 403
+    assert code_of(answer) in ("element-not-writable", *(["insufficient-scope"] if stored is CARRYING else []))
+    assert {one.method for one in upstream.asked} == {"GET"}
+
+
+@pytest.mark.parametrize("fields", [(), (only("status", type="Observation"),)])
+async def test_nor_is_it_replaced_or_guessed_there(fields: tuple[FieldRule, ...]) -> None:
+    upstream = ScriptedUpstream(CONTAINING)
+    by = policy(fields=(hide("birthDate"), *fields))
+    answer = await front(upstream, by=by).request("PUT", "/Observation/o", json=CONTAINING, headers=SENT)
+    assert (answer.status_code, code_of(answer)) == (403, "hidden-elements")
+    assert [asked.line for asked in upstream.asked] == ["GET /Observation/o"]
+
+
+async def test_what_holds_nothing_hidden_is_written_as_ever() -> None:
+    stored = {**CONTAINING, "contained": [{"resourceType": "Device", "id": "d"}]}
+    upstream = ScriptedUpstream(stored)
+    upstream.replies["PUT /Observation/o"] = upstream.replies["PATCH /Observation/o"] = Reply(200, stored)
+    assert (await front(upstream).request("PUT", "/Observation/o", json=stored, headers=SENT)).status_code == 200
+    patch = [{"op": "replace", "path": "/contained/0/id", "value": "d"}]
+    assert (await front(upstream).request("PATCH", "/Observation/o", json=patch, headers=JSON_PATCH)).status_code == 200
+
+
+VIP = {"versionId": "3", "security": [{"system": "http://acme.example", "code": "VIP"}]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [
+        ({"op": "remove", "path": "/meta/security/0"}, 403),
+        ({"op": "remove", "path": "/meta"}, 403),
+        ({"op": "replace", "path": "/meta/security/0/code", "value": "x"}, 403),
+        ({"op": "replace", "path": "/meta/security", "value": []}, 403),
+        ({"op": "add", "path": "/meta/security/-", "value": {"system": "urn:x", "code": "y"}}, 200),
+        ({"op": "replace", "path": "/gender", "value": "male"}, 200),
+    ],
+)
+async def test_nobody_takes_the_label_by_which_something_is_hidden(operation: dict[str, Any], status: int) -> None:
+    by = policy(fields=(hide("birthDate", labelled=("http://acme.example|VIP",)),))
+    assert await patched([operation], by, stored=patient(meta=VIP)) == status
+
+
+def test_labels_that_decide_what_is_hidden_are_not_cut_off_upstream() -> None:
+    by = policy(fields=(hide("birthDate", labelled=("http://acme.example|VIP",)),))
+    assert "_elements" not in sent(decide("GET", "/Patient?_elements=birthDate", EVERYTHING, under=by, **DOCTOR))
+    include = "/Observation?_include=Observation:subject&_elements=status"
+    assert "_elements" not in sent(decide("GET", include, EVERYTHING, under=by, **DOCTOR))
+    assert "_elements" in sent(decide("GET", "/Device?_elements=status", EVERYTHING, under=by, **DOCTOR))
+    assert "_elements" in sent(decide("GET", "/Patient?_elements=gender", EVERYTHING, under=HIDING, **DOCTOR))
+    denied(decide("GET", "/Patient?_summary=true", EVERYTHING, under=by, **DOCTOR))  # leaves contained resources out, and their labels
+    permitted(decide("GET", "/Patient?_summary=data", EVERYTHING, under=by, **DOCTOR))
+
+
+async def test_hidden_data_of_a_binary_are_not_served_as_its_content() -> None:
+    stored = {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "aGlkZGVu"}
+    by = policy(fields=(hide("data", type="Binary"),))
+    assert (await front(ScriptedUpstream(stored), by=HIDING).get("/Binary/b", headers={"Accept": "text/plain"})).content == b"hidden"
+    assert (await front(ScriptedUpstream(stored), by=by).get("/Binary/b", headers={"Accept": "text/plain"})).content == b""
+
+
+@pytest.mark.parametrize("other", [{"system": None}, {"system": 5}, {"system": ["urn:third"]}, {"system": {}}, [{"system": "urn:own"}]])
+async def test_only_items_that_certainly_are_the_ones_meant_may_be_written(other: Any) -> None:
+    by = policy(fields=(only("identifier.where(system='urn:own')"),))
+    new = [*IDENTIFIERS, {**other, "value": "3"} if isinstance(other, dict) else other]
+    assert await put(changed(identifier=new), by, stored=patient(identifier=IDENTIFIERS)) == 403
