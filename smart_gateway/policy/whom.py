@@ -26,6 +26,15 @@ class Whom:
             return False
         return all(_may_be_among(path, texts, principal) for path, texts in self.claims)
 
+    def includes(self, other: Whom) -> bool:
+        """Whether everybody whom ``other`` means is meant."""
+        asked = dict(other.claims)
+        return (
+            (self.clients is None or (other.clients is not None and other.clients <= self.clients))
+            and (self.kinds is None or (other.kinds is not None and other.kinds <= self.kinds))
+            and all(path in asked and asked[path] <= texts for path, texts in self.claims)
+        )
+
 
 EVERYBODY = Whom()
 

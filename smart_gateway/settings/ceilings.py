@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 
 from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
@@ -29,6 +30,8 @@ def check_ceilings(settings: Settings, vocabulary: Vocabulary, value_sets: Value
         if actor.limit is not None:
             path = ("policy", "actors", name, "limit")
             yield from check_scopes(actor.limit, path, vocabulary, value_sets, plain_counts=False, counting=counting)
+            if not actor.limit:
+                yield warning(path, "is empty: this actor gets nothing at all")
     if settings.policy.actors == {}:
         yield warning(("policy", "actors"), "is empty: every token with an actor is refused")
     for index, listener in enumerate(settings.server.listeners or ()):
@@ -72,10 +75,14 @@ def _disjoint(client: ClientSettings, path: KeyPath) -> Iterator[Problem]:
     """What the client has, and what it is limited to, without anything in common."""
     for key in ("registered_scopes", "pin"):
         given, limit = build_scopes(getattr(client, key)), build_scopes(client.limit)
-        if given and limit and not any(_meet(scope, other) for scope in given for other in limit):
+        if given and limit and not have_in_common(given, limit):
             yield warning((*path, "limit"), f"leaves nothing of its {key}")
 
 
+def have_in_common(scopes: Iterable[ResourceScope], limits: Iterable[ResourceScope]) -> bool:
+    """Whether a resource can be within both lists, whatever their contexts."""
+    return any(_meet(scope, limit) for scope, limit in product(scopes, limits))
+
+
 def _meet(scope: ResourceScope, limit: ResourceScope) -> bool:
-    """Whether a resource can be within both: a limit bounds scopes of every context."""
     return bool(scope.permissions & limit.permissions) and (scope.type == limit.type or "*" in (scope.type, limit.type))

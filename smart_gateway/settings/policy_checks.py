@@ -115,6 +115,8 @@ def _public(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]
     for index, rule in enumerate(policy.public):
         path: KeyPath = ("policy", "public", index)
         yield from _public_operation(rule, path)
+        if rule in policy.public[:index]:
+            yield warning(path, "is in this list already")
         if rule.interaction in _WITHOUT_TYPE:
             if rule.type is not None:
                 yield Problem((*path, "type"), f"{rule.interaction} is of no type")

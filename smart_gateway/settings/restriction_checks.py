@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import permutations
+from typing import TypeVar
 
 from smart_gateway.boundary.labels import LADDER
 from smart_gateway.fhir.vocabulary import Vocabulary
+from smart_gateway.policy.comparing_fields import bounds_as_much, hides_as_much
+from smart_gateway.policy.fielding import FieldRule
 from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import PlainScope
 from smart_gateway.settings.complaints import nearest
-from smart_gateway.settings.fields import FieldSettings
+from smart_gateway.settings.fields import FieldSettings, build_fields
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.labels import LabelSettings, RaiseSettings, build_labels, listed_labels
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.user_checks import check_claim
 from smart_gateway.settings.whom import WhomSettings
+
+_Rule = TypeVar("_Rule", bound=LabelRule | FieldRule)
 
 
 def check_labels(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem]:
@@ -32,6 +38,7 @@ def check_labels(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem
         yield from _types(rule.types or [], (*path, "types"), vocabulary)
         yield from _limit(rule, built, path)
         yield from _raises(rule, (*path, "raised_by"))
+    yield from _idle(build_labels(labels) or (), _limits_as_much)
 
 
 def _limit(rule: LabelSettings, built: LabelRule, path: KeyPath) -> Iterator[Problem]:
@@ -66,6 +73,26 @@ def check_fields(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem
             yield Problem((*path, "type"), f"FHIR {vocabulary.release} has no such resource type", nearest(rule.type, vocabulary.types))
         yield from _purpose(rule, path)
         yield from _elements(rule, path)
+    yield from _idle(build_fields(settings.policy.fields), _fixes_as_much)
+
+
+def _idle(rules: Sequence[_Rule], does_as_much: Callable[[_Rule, _Rule], bool]) -> Iterator[Problem]:
+    """Rules that decide nothing, for another one does as much; of two that do the same, the later one."""
+    for place, elsewhere in permutations(range(len(rules)), 2):
+        rule, other = rules[place], rules[elsewhere]
+        if does_as_much(other, rule) and (elsewhere < place or not does_as_much(rule, other)):
+            yield warning(("policy", *rule.path), f"changes nothing: {other.name} does as much for all of them")
+
+
+def _limits_as_much(one: LabelRule, other: LabelRule) -> bool:
+    wider = one.types is None or (other.types is not None and other.types <= one.types)
+    always = not one.raised_by and not other.limit.is_trivial
+    return always and wider and other.permissions in one.permissions and one.whom.includes(other.whom) and one.limit.implies(other.limit)
+
+
+def _fixes_as_much(one: FieldRule, other: FieldRule) -> bool:
+    wider = one.is_of(other.type) and other.permissions in one.permissions and one.whom.includes(other.whom)
+    return wider and (hides_as_much((other,), (one,)) if other.hide else bounds_as_much((other,), (one,)))
 
 
 def _purpose(rule: FieldSettings, path: KeyPath) -> Iterator[Problem]:

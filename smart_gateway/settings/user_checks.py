@@ -10,6 +10,8 @@ from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.gateway.hooks import FACTS
 from smart_gateway.policy.placeholders import objection_to_compartment
 from smart_gateway.scopes.claim_paths import is_path
+from smart_gateway.settings.building_policy import build_scopes
+from smart_gateway.settings.ceilings import have_in_common
 from smart_gateway.settings.complaints import nearest
 from smart_gateway.settings.findings import KeyPath, spell_key
 from smart_gateway.settings.model import Settings
@@ -143,6 +145,10 @@ def _beside(rule: UserRuleSettings, other: UserRuleSettings, path: KeyPath, name
         yield warning(path, f"changes nothing: {name} bounds the same users in the same way")
     elif other.boundary in ("nothing", []) and _is_within(rule.when, other.when):
         yield warning(path, f"can never open anything: {name} leaves the same users nothing, and both hold")
+    elif _is_within(rule.when, other.when) and isinstance(rule.boundary, list) and isinstance(other.boundary, list):
+        lists = build_scopes(rule.boundary), build_scopes(other.boundary)
+        if lists[0] and lists[1] and not have_in_common(lists[0], lists[1]):
+            yield warning(path, f"leaves nothing together with {name}: both hold, and they have nothing in common")
 
 
 def _idle_in_any_of(item: AnyOfSettings, path: KeyPath) -> Iterator[Problem]:

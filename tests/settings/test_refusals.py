@@ -430,6 +430,17 @@ WARNINGS = [
     (policy("users: [{boundary: nothing}, {boundary: everything}]"), "policy.users[1]", "can never open anything: users[0]"),
     (policy("users: [{any_of: [{boundary: everything}, {boundary: patient}]}]"), "policy.users[0].any_of[1]", "users[0].any_of[0] gives"),
     (policy("users: [{any_of: [{boundary: patient}, {boundary: nothing}]}]"), "policy.users[0].any_of[1]", "adds nothing"),
+    (
+        policy("users: [{boundary: [user/Observation.rs]}, {when: {fhir_user: Patient}, boundary: [user/Patient.rs]}]"),
+        "policy.users[1]",
+        "leaves nothing together with users[0]",
+    ),
+    (
+        policy("public: [{interaction: read, type: ValueSet}, {interaction: read, type: ValueSet}]"),
+        "policy.public[1]",
+        "in this list already",
+    ),
+    (policy("actors: {robot: {limit: []}}"), "policy.actors.robot.limit", "nothing at all"),
 ]
 
 

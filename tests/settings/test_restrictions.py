@@ -115,11 +115,66 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, section: str, key: str,
         ("{ceiling: N}", "policy.labels", "they are hidden"),
         ("{ceiling: R, unlabelled: N, raised_by: {__x: N}}", "policy.labels.raised_by.__x", "raises nothing"),
         ("[{when: {client: ap}, ceiling: N, unlabelled: N}]", "policy.labels[0].when.client[0]", "for nobody"),
+        ("[{ceiling: N, unlabelled: N}, {ceiling: R, unlabelled: N}]", "policy.labels[1]", "changes nothing: labels[0]"),
+        ("[{ceiling: N, unlabelled: N}, {ceiling: N, unlabelled: N}]", "policy.labels[1]", "changes nothing: labels[0]"),
+        ("[{when: {client: app}, forbidden: [x], types: [Task]}, {forbidden: [x, y]}]", "policy.labels[0]", "changes nothing: labels[1]"),
     ],
 )
 def test_what_is_probably_not_meant_is_warned_of(tmp_path: Path, section: str, key: str, says: str) -> None:
     warnings = found(tmp_path, f"  clients: {{app: {{}}}}\n  labels: {section}", Severity.WARNING)
     assert any(k == key and says in text for k, text in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "[{ceiling: R, unlabelled: N}, {ceiling: N, unlabelled: N, raised_by: {__x: V}}]",
+        "[{ceiling: R, unlabelled: N}, {ceiling: N, unlabelled: N, types: [Task]}]",
+        "[{ceiling: R, unlabelled: N}, {ceiling: N, unlabelled: N, permissions: rs}]",
+        "[{ceiling: R, unlabelled: N}, {ceiling: N, unlabelled: N, when: {claim: {a: x}}}]",
+        "[{when: {claim: {a: [x, y]}}, forbidden: [x]}, {when: {claim: {a: x}}, forbidden: [x, y]}]",
+        "[{when: {fhir_user: Patient}, forbidden: [x]}, {when: {fhir_user: Person}, forbidden: [x]}]",
+        "[{forbidden: [x]}, {forbidden: [y]}]",
+    ],
+)
+def test_limits_that_each_decide_something(tmp_path: Path, section: str) -> None:
+    assert found(tmp_path, f"  labels: {section}", Severity.WARNING) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "key"),
+    [
+        ("{type: Patient, permissions: rs, hide: [name.family]}, {type: '*', permissions: rs, hide: [name]}", "policy.fields[0]"),
+        ("{type: Patient, permissions: rs, hide: [name]}, {type: Patient, permissions: rs, hide: [name]}", "policy.fields[1]"),
+        ("{type: Patient, permissions: u, keep: [name]}, {type: Patient, permissions: cu, only: [telecom]}", "policy.fields[0]"),
+        (
+            "{type: Task, permissions: rs, hide: [for], labelled: ['s|x']}, {type: Task, permissions: rs, hide: [for]}",
+            "policy.fields[0]",
+        ),
+        (
+            "{type: Task, permissions: rs, hide: [for]}, {type: Task, permissions: rs, hide: [for], labelled: ['s|x']}",
+            "policy.fields[1]",
+        ),
+    ],
+)
+def test_a_field_rule_that_decides_nothing_is_warned_of(tmp_path: Path, rules: str, key: str) -> None:
+    [(place, text)] = found(tmp_path, f"  fields: [{rules}]", Severity.WARNING)
+    assert place == key
+    assert f"changes nothing: fields[{1 - int(key[-2])}]" in text
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "{type: Patient, permissions: rs, hide: [name]}, {type: Person, permissions: rs, hide: [name]}",
+        "{type: Patient, permissions: rs, hide: [name]}, {type: Patient, permissions: u, keep: [name]}",
+        "{type: Patient, permissions: c, only: [name]}, {type: Patient, permissions: u, only: [name]}",
+        "{type: Patient, permissions: rs, hide: [name]}, {type: Patient, permissions: rs, hide: [name.use, photo]}",
+        "{type: Patient, permissions: rs, hide: [name.use]}, {type: Patient, permissions: rs, hide: [name], when: {fhir_user: Person}}",
+    ],
+)
+def test_field_rules_that_each_decide_something(tmp_path: Path, rules: str) -> None:
+    assert found(tmp_path, f"  fields: [{rules}]", Severity.WARNING) == []
 
 
 def test_field_rules(tmp_path: Path) -> None:
