@@ -43,6 +43,14 @@ def test_a_plain_scope_opens_it(scope: str, *, permitted_too: bool) -> None:
         assert denied(decision).causes[0].code == "insufficient-scope"
 
 
+@pytest.mark.parametrize("uri", ["https://apps.example/scopes/score", "urn:example:score"])
+def test_a_scope_may_be_a_uri(uri: str) -> None:
+    under = opened(plain=frozenset({uri}))
+    assert isinstance(decide("GET", MINE, f"patient/*.rs {uri}", under=under), Permit)
+    for other in (f"{uri}s", uri.upper(), f"{uri}/", "patient/*.rs"):
+        assert denied(decide("GET", MINE, f"patient/*.rs {other}", under=under)).causes[0].code == "insufficient-scope"
+
+
 @pytest.mark.parametrize(
     ("wanted", "scope", "permitted_too"),
     [
