@@ -32,8 +32,6 @@ from tests.properties.changes import LIMITING, REMOVING, Change
 from tests.properties.policies import FAR, NOW, OPERATION, PLAIN, World
 from tests.support.deciding import parse
 
-pytestmark = pytest.mark.no_cover  # tens of thousands of worlds run the same lines; measuring them takes minutes and tells nothing
-
 POLICIES = int(os.environ.get("SMART_GATEWAY_POLICIES", "20000"))
 PARTS = 8
 CHANGES = (*LIMITING.items(), *REMOVING.items())
