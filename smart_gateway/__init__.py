@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smart_gateway.app import SmartGateway
     from smart_gateway.errors import SettingsError, SmartGatewayError
-    from smart_gateway.gateway.hooks import Amendment, PrincipalHook, Refusal
+    from smart_gateway.gateway.callers.hooks import Amendment, PrincipalHook, Refusal
     from smart_gateway.policy.model import Policy
     from smart_gateway.policy.plan import Decision, Deny, Permit
     from smart_gateway.principal import Principal
@@ -45,15 +45,15 @@ __all__ = [
 
 # Loaded when first asked for: the commands that need no server start without one.
 _HOMES = {
-    "Amendment": "gateway.hooks",
+    "Amendment": "gateway.callers.hooks",
     "Decision": "policy.plan",
     "Deny": "policy.plan",
     "FhirRequest": "request.model",
     "Permit": "policy.plan",
     "Policy": "policy.model",
     "Principal": "principal",
-    "PrincipalHook": "gateway.hooks",
-    "Refusal": "gateway.hooks",
+    "PrincipalHook": "gateway.callers.hooks",
+    "Refusal": "gateway.callers.hooks",
     "Settings": "settings.model",
     "SettingsError": "errors",
     "SmartGateway": "app",

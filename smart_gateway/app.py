@@ -16,16 +16,16 @@ from smart_gateway.answers.capability import facts
 from smart_gateway.errors import SettingsError, SmartGatewayError, UpstreamError
 from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.gateway.credentials import Asking
-from smart_gateway.gateway.departure import Departure
-from smart_gateway.gateway.headers import RequestId, to_upstream
-from smart_gateway.gateway.lookout import Lookout
+from smart_gateway.gateway.edge.departure import Departure
+from smart_gateway.gateway.edge.headers import RequestId, to_upstream
+from smart_gateway.gateway.edge.lookout import Lookout
 from smart_gateway.gateway.middleware import Gateway
 from smart_gateway.gateway.snapshot import Snapshot, Threshold
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
 from smart_gateway.gateway.upstream import Patience, Upstream
 from smart_gateway.policy.model import Capabilities
 from smart_gateway.policy.plan import UpstreamRequest
-from smart_gateway.settings.building import SEALING_KEY_BYTES, Built, build
+from smart_gateway.settings.building.snapshot import SEALING_KEY_BYTES, Built, build
 from smart_gateway.settings.model import Settings
 
 logger = logging.getLogger(__name__)

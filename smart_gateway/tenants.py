@@ -16,17 +16,17 @@ from starlette.types import Message, Receive, Scope, Send
 from smart_gateway.answers.refusals import Facing, refuse
 from smart_gateway.app import Generation, Patterns, SmartGateway, lifespan
 from smart_gateway.errors import SettingsError, UnknownPath
-from smart_gateway.gateway.headers import client_address
+from smart_gateway.gateway.edge.headers import client_address
+from smart_gateway.gateway.edge.tenancy import Address, Directory, Porch
 from smart_gateway.gateway.middleware import POLICY_VIOLATION
 from smart_gateway.gateway.snapshot import Threshold
-from smart_gateway.gateway.tenancy import Address, Directory, Porch
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.observe.logs import DecisionLog, Sink
 from smart_gateway.request.limits import Limits
-from smart_gateway.settings.building import SEALING_KEY_BYTES, build_limits
+from smart_gateway.settings.building.snapshot import SEALING_KEY_BYTES, build_limits
 from smart_gateway.settings.findings import Finding, Place
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.tenant_names import Tenant
+from smart_gateway.settings.sections.tenant_names import Tenant
 
 T = TypeVar("T")
 

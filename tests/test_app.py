@@ -253,7 +253,7 @@ def test_what_is_public_is_there() -> None:
 
 def test_a_decision_in_python(keys: Path) -> None:
     from smart_gateway.scopes.reading import read_scopes
-    from smart_gateway.settings.building_policy import build_policy
+    from smart_gateway.settings.building.policy import build_policy
     from tests.support.asking import ask
 
     policy = build_policy(settings(keys))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from smart_gateway.policy.authorize import _PLANNERS
-from smart_gateway.policy.operation_table import SHIPPED
+from smart_gateway.policy.operations.table import SHIPPED
 from smart_gateway.policy.requirements import REQUIRED
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ import pytest
 from smart_gateway.errors import HookRefused
 from smart_gateway.policy.access import Access
 from smart_gateway.scopes.permissions import Permission
-from smart_gateway.settings.building import build
+from smart_gateway.settings.building.snapshot import build
 from smart_gateway.settings.loading import load_settings
 from tests.support.deciding import principal
 

@@ -17,9 +17,9 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import Vocabulary, load_vocabulary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
-from smart_gateway.policy.exporting import EXPORTED_ON, KICKOFF
+from smart_gateway.policy.exports.planning import EXPORTED_ON, KICKOFF
 from smart_gateway.policy.model import SERVER_TYPES, Policy, default_additions
-from smart_gateway.policy.operation_table import SHIPPED, OperationRule, Reach
+from smart_gateway.policy.operations.table import SHIPPED, OperationRule, Reach
 from smart_gateway.policy.plan import (
     AnswerToWrite,
     BodyCheck,

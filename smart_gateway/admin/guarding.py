@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from starlette.types import Scope
 
-from smart_gateway.settings.addresses import is_loopback
+from smart_gateway.settings.sections.addresses import is_loopback
 
 _PROXIED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 _OWN = frozenset({b"same-origin", b"none"})  # Sec-Fetch-Site: by this page, or by the user without any

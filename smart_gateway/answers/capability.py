@@ -12,10 +12,10 @@ from smart_gateway.answers.smart_configuration import oauth_uris
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.strict_json import JsonError, parse_json
-from smart_gateway.policy.exporting import EXPORTED_ON, KICKOFF
+from smart_gateway.policy.exports.planning import EXPORTED_ON, KICKOFF
 from smart_gateway.policy.model import Capabilities, OpenedOperation
-from smart_gateway.policy.opened_operations import opened_names
-from smart_gateway.policy.operation_table import opened_on
+from smart_gateway.policy.operations.opened import opened_names
+from smart_gateway.policy.operations.table import opened_on
 from smart_gateway.policy.requirements import SERVED_ON_TYPES, SERVED_OVER_ALL
 
 _STATEMENT_MEMBERS = (

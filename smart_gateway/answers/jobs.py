@@ -16,8 +16,8 @@ from smart_gateway.errors import PageExpired, PageRefused, RequestError
 from smart_gateway.fhir.query import decode_query
 from smart_gateway.fhir.references import Bases
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.exporting import TOKEN_PARAMETERS
-from smart_gateway.policy.exports import ExportFile, ExportJob, ExportPlace, FileKind, Pairs
+from smart_gateway.policy.exports.jobs import ExportFile, ExportJob, ExportPlace, FileKind, Pairs
+from smart_gateway.policy.exports.planning import TOKEN_PARAMETERS
 
 LIFETIME = 24 * 3600.0  # seconds; a job outlives pages and tokens
 _SEGMENT = re.compile(r"(?!\.{1,2}$)[$A-Za-z0-9_\-.~]{1,256}")

@@ -15,7 +15,7 @@ from smart_gateway.fhir.bundles import carried
 from smart_gateway.fhir.members import Members, members_of, text_of
 from smart_gateway.fhir.references import Bases, parse_reference
 from smart_gateway.fhir.strict_json import parse_json
-from smart_gateway.policy.exports import CheckExportFile, FileKind
+from smart_gateway.policy.exports.jobs import CheckExportFile, FileKind
 
 _REMARK = "The FHIR server made a remark on this export; its words are withheld."
 _encode = msgspec.json.Encoder().encode

@@ -17,7 +17,7 @@ from smart_gateway.answers.jobs import JobSealer, locate
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.fhir.strict_json import JsonError, parse_json
-from smart_gateway.policy.exports import LINE_TYPES, ExportFile, ExportJob, FileKind
+from smart_gateway.policy.exports.jobs import LINE_TYPES, ExportFile, ExportJob, FileKind
 
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_FILES = 10_000

@@ -12,7 +12,7 @@ from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.fields import Member, items_at, members_at, without
 from smart_gateway.fhir.strict_json import JsonError, parse_json
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.fielding import FieldBounds
+from smart_gateway.policy.rules.fielding import FieldBounds
 
 _SUBSETTED = b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}'
 # Where resources are in others: by type, the array, and the member of its items.

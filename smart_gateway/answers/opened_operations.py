@@ -14,7 +14,7 @@ from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.members import Members, members_of, text_of, value_of
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.operation_checks import CheckOpened
+from smart_gateway.policy.operations.checks import CheckOpened
 from smart_gateway.policy.plan import Deny
 
 OUTSIDE_ANSWER = Deny(403, (Denial("outside-boundary", "The answer to this operation holds what this token may not read."),))

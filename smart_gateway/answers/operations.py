@@ -18,7 +18,7 @@ from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.members import Members, members_of, text_of, value_of
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.operation_checks import CheckMeta, CheckTerms
+from smart_gateway.policy.operations.checks import CheckMeta, CheckTerms
 from smart_gateway.policy.plan import CheckResource
 from smart_gateway.request.operations import holds_resource
 

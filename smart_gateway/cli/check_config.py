@@ -59,8 +59,8 @@ async def _collect_of(examination: Examination) -> list[Finding]:
 
 async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
     """One verifier an issuer, so that each has its own finding."""
-    from smart_gateway.settings.building import build_issuers  # only --online needs a network
-    from smart_gateway.settings.building_policy import build_policy
+    from smart_gateway.settings.building.policy import build_policy
+    from smart_gateway.settings.building.snapshot import build_issuers  # only --online needs a network
     from smart_gateway.tokens.transport import HttpTransport
     from smart_gateway.tokens.verifier import Verifier
 
@@ -80,7 +80,7 @@ async def _ask_issuers(examination: Examination, settings: Settings) -> AsyncIte
 
 async def _ask_shared_cache(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
     """A warning only: without it each process goes by what it knows itself."""
-    from smart_gateway.settings.shared_cache import answers
+    from smart_gateway.settings.sections.shared_cache import answers
 
     if settings.server.shared_cache is not None and not await answers(settings.server.shared_cache):
         place = examination.place("server", "shared_cache", "redis", "url")
@@ -89,7 +89,7 @@ async def _ask_shared_cache(examination: Examination, settings: Settings) -> Asy
 
 async def _ask_upstream(examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
     from smart_gateway.app import ask_metadata, proxy_to
-    from smart_gateway.settings.building import build
+    from smart_gateway.settings.building.snapshot import build
 
     if settings.upstream.url is None:
         return

@@ -10,11 +10,11 @@ from typing import Any
 
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.cli.configuration import add_tenant
-from smart_gateway.policy.comparing import Group, compare_boundaries, group_changes
-from smart_gateway.policy.comparing_rules import compare_rules
-from smart_gateway.policy.differences import Difference
+from smart_gateway.policy.comparing.boundaries import Group, compare_boundaries, group_changes
+from smart_gateway.policy.comparing.differences import Difference
+from smart_gateway.policy.comparing.rules import compare_rules
 from smart_gateway.policy.wording import describe
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
 from smart_gateway.settings.loading import Examination
 from smart_gateway.settings.policy_files import examine_policy, is_policy
 

@@ -25,10 +25,10 @@ from smart_gateway.demo.fhir_server import DemoServer
 from smart_gateway.demo.issuer import DemoIssuer
 from smart_gateway.demo.records import demo_records
 from smart_gateway.demo.tour import VISITORS, Answer, Step
-from smart_gateway.gateway.protocol import strict_protocol
-from smart_gateway.settings.addresses import ListenAddress
+from smart_gateway.gateway.edge.protocol import strict_protocol
 from smart_gateway.settings.loading import load_settings
 from smart_gateway.settings.model import Settings
+from smart_gateway.settings.sections.addresses import ListenAddress
 
 _LOOPBACK = "127.0.0.1"
 _KEY_BYTES = 32

@@ -68,7 +68,7 @@ async def _explained(question: Question, arguments: argparse.Namespace) -> dict[
 
 
 async def _configured(question: Question, arguments: argparse.Namespace) -> dict[str, Any]:
-    from smart_gateway.settings.building import build  # heavy: only with --config
+    from smart_gateway.settings.building.snapshot import build  # heavy: only with --config
     from smart_gateway.settings.loading import load_settings
 
     settings, now = load_settings(arguments.config).of(arguments.tenant), time.time()

@@ -9,9 +9,9 @@ from http.client import HTTPConnection, HTTPException
 
 from smart_gateway.cli import print_lines
 from smart_gateway.cli.configuration import add_config
-from smart_gateway.settings.addresses import ListenAddress, parse_listen
 from smart_gateway.settings.loading import glance
-from smart_gateway.settings.server import DEFAULT_LISTEN
+from smart_gateway.settings.sections.addresses import ListenAddress, parse_listen
+from smart_gateway.settings.sections.server import DEFAULT_LISTEN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

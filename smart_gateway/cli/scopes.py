@@ -108,7 +108,7 @@ def _reading(arguments: argparse.Namespace) -> _Reading:
     if arguments.config is None:
         return _Reading(load_vocabulary(Release.R4))
     from smart_gateway.settings.loading import load_settings  # heavy: only with --config
-    from smart_gateway.settings.value_sets import foreseen
+    from smart_gateway.settings.sections.value_sets import foreseen
 
     settings = load_settings(arguments.config).of(arguments.tenant)
     vocabulary = load_vocabulary(Release(settings.upstream.fhir_version))

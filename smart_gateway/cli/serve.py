@@ -23,16 +23,16 @@ from smart_gateway.cli.configuration import add_config, print_findings
 from smart_gateway.cli.serving import Server, bind, server
 from smart_gateway.cli.workers import supervise
 from smart_gateway.errors import SmartGatewayError
-from smart_gateway.gateway.listeners import listening
-from smart_gateway.gateway.protocol import strict_protocol
+from smart_gateway.gateway.callers.listeners import listening
+from smart_gateway.gateway.edge.protocol import strict_protocol
+from smart_gateway.gateway.edge.tls import ServedTls
 from smart_gateway.gateway.snapshot import Snapshot
-from smart_gateway.gateway.tls import ServedTls
-from smart_gateway.settings.addresses import ListenAddress, parse_listen
-from smart_gateway.settings.building import SEALING_KEY_BYTES
-from smart_gateway.settings.building_listeners import Door, build_doors
-from smart_gateway.settings.building_senders import build_tls
+from smart_gateway.settings.building.listeners import Door, build_doors
+from smart_gateway.settings.building.senders import build_tls
+from smart_gateway.settings.building.snapshot import SEALING_KEY_BYTES
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.reloading import Reloader, SettingsFile
+from smart_gateway.settings.sections.addresses import ListenAddress, parse_listen
 from smart_gateway.tenants import Tenants, open_gateway
 
 logger = logging.getLogger(__name__)

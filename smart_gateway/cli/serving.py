@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from smart_gateway.errors import SmartGatewayError
 from smart_gateway.gateway.middleware import AnswerBrokenOff
-from smart_gateway.settings.addresses import ListenAddress
+from smart_gateway.settings.sections.addresses import ListenAddress
 
 _BACKLOG = 2048
 _KEEP_ALIVE = 75  # seconds; longer than what proxies commonly keep their connections, so that none is found dead

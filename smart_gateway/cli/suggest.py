@@ -56,7 +56,7 @@ def _configured(config: Path | None, tenant: str | None) -> tuple[ReadScope, Map
     """How rules of the log are read, and what clients have now."""
     if config is None:
         return _reader({}), {}
-    from smart_gateway.settings.building_policy import build_policy  # heavy: only with --config
+    from smart_gateway.settings.building.policy import build_policy  # heavy: only with --config
     from smart_gateway.settings.policy_files import examine_policy
 
     settings = examine_policy(config, tenant).settings

@@ -14,19 +14,19 @@ from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.errors import RequestError, SmartGatewayError, UpstreamError
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON
-from smart_gateway.gateway import conditions, discovery
+from smart_gateway.gateway import discovery
+from smart_gateway.gateway.answering import conditions
+from smart_gateway.gateway.answering.failures import refusal_of
+from smart_gateway.gateway.answering.judgement import Judgement
+from smart_gateway.gateway.answering.paging import judge_onward
+from smart_gateway.gateway.answering.union import answer_union
 from smart_gateway.gateway.bundling import as_entry, bundle_of, wish_of
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
-from smart_gateway.gateway.failures import refusal_of
-from smart_gateway.gateway.judgement import Judgement
-from smart_gateway.gateway.paging import judge_onward
 from smart_gateway.gateway.preparing import Outgoing, Preparation, Prepared
 from smart_gateway.gateway.subrequest import Inner, Received
-from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.batch import conclude
-from smart_gateway.policy.linking import Links
-from smart_gateway.policy.operation_checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
+from smart_gateway.policy.operations.checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerToWrite,
     BodyCheck,
@@ -43,6 +43,7 @@ from smart_gateway.policy.plan import (
     Stream,
     UpstreamRequest,
 )
+from smart_gateway.policy.writes.linking import Links
 from smart_gateway.request.batch import read_carried_patch
 from smart_gateway.request.body import require_named
 from smart_gateway.request.limits import Limits
@@ -267,7 +268,7 @@ def _outgoing(outcome: Outcome) -> Outgoing | None:
 def _goes_along(outcome: Outcome, *, transaction: bool) -> bool:
     """Whether an entry is one of the Bundle. What is asked at the base itself is no entry that servers know; what describes the server is
     served as it is alone; an operation by POST HAPI takes for a create of what is posted; and a delete that names a version in its path is
-    held to it only by itself (``policy.writing.hold``), which a transaction does not allow."""
+    held to it only by itself (``policy.writes.writing.hold``), which a transaction does not allow."""
     outgoing = _outgoing(outcome)
     if outgoing is None or not isinstance(outcome, Prepared) or isinstance(outcome.rule, Capability):
         return False

@@ -12,7 +12,7 @@ import msgspec
 from smart_gateway.fhir.media import JSON_PATCH
 from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.policy.plan import UpstreamRequest
-from smart_gateway.policy.writing import in_bundle
+from smart_gateway.policy.writes.writing import in_bundle
 from smart_gateway.request.model import BatchEntry
 
 # The headers that a plan sets, as an entry has them.

@@ -11,18 +11,18 @@ from smart_gateway.errors import PreconditionFailed, RequestError, UpstreamError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import is_id
 from smart_gateway.fhir.strict_json import parse_json
-from smart_gateway.gateway.judgement import Judgement
+from smart_gateway.gateway.answering.judgement import Judgement
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
-from smart_gateway.policy.conditional import original_criteria
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, Criteria, Deny, Plan, Stream
+from smart_gateway.policy.writes.conditional import original_criteria
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
 if TYPE_CHECKING:
     from smart_gateway.fhir.json_patch import JsonPatch
-    from smart_gateway.gateway.incoming import IncomingBody
+    from smart_gateway.gateway.edge.incoming import IncomingBody
     from smart_gateway.gateway.preparing import Body
 
 

@@ -9,21 +9,21 @@ from starlette.types import ASGIApp
 
 from smart_gateway.errors import SmartGatewayError, TokenMissing
 from smart_gateway.fhir.json_patch import JsonPatch
-from smart_gateway.gateway.accesses import Accesses
-from smart_gateway.gateway.cors import preflight
-from smart_gateway.gateway.emergencies import called_emergency, in_emergency
+from smart_gateway.gateway.callers.accesses import Accesses
+from smart_gateway.gateway.callers.emergencies import called_emergency, in_emergency
+from smart_gateway.gateway.callers.identifying import identify
+from smart_gateway.gateway.callers.rates import Rates
+from smart_gateway.gateway.callers.relations import Relations
+from smart_gateway.gateway.edge.cors import preflight
+from smart_gateway.gateway.edge.headers import to_upstream
+from smart_gateway.gateway.edge.incoming import IncomingBody
+from smart_gateway.gateway.edge.target import full_path
 from smart_gateway.gateway.exchange import Exchange
-from smart_gateway.gateway.headers import to_upstream
-from smart_gateway.gateway.identifying import identify
-from smart_gateway.gateway.incoming import IncomingBody
 from smart_gateway.gateway.preparing import Preparation
-from smart_gateway.gateway.rates import Rates
 from smart_gateway.gateway.recording import require_record
 from smart_gateway.gateway.rehearsal import pass_unjudged
-from smart_gateway.gateway.relations import Relations
 from smart_gateway.gateway.responder import Responder
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
-from smart_gateway.gateway.target import full_path
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.admission import Arrival, refuse_arrival
 from smart_gateway.policy.authorize import authorize, authorize_types

@@ -10,12 +10,12 @@ from starlette.types import Message, Receive, Scope, Send
 from smart_gateway.answers.answer import Answer
 from smart_gateway.answers.refusals import Facing, refuse
 from smart_gateway.errors import SmartGatewayError
-from smart_gateway.gateway.cors import cors_headers
+from smart_gateway.gateway.callers.emergencies import CalledEmergency
 from smart_gateway.gateway.credentials import Asking
-from smart_gateway.gateway.departure import Departure
-from smart_gateway.gateway.emergencies import CalledEmergency
-from smart_gateway.gateway.headers import RequestId, name_request
-from smart_gateway.gateway.lookout import Lookout
+from smart_gateway.gateway.edge.cors import cors_headers
+from smart_gateway.gateway.edge.departure import Departure
+from smart_gateway.gateway.edge.headers import RequestId, name_request
+from smart_gateway.gateway.edge.lookout import Lookout
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.policy.plan import Deny, Permit
 from smart_gateway.principal import BY_CERTIFICATE, Principal

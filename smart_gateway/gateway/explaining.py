@@ -17,8 +17,8 @@ from smart_gateway.answers.sealing import Sealer
 from smart_gateway.errors import HookRefused, RequestError, SmartGatewayError, TokenError
 from smart_gateway.fhir.media import FHIR_JSON, FORM, JSON_PATCH
 from smart_gateway.fhir.references import Bases, is_id, parse_reference
-from smart_gateway.gateway.emergencies import called_emergency, in_emergency
-from smart_gateway.gateway.incoming import IncomingBody
+from smart_gateway.gateway.callers.emergencies import called_emergency, in_emergency
+from smart_gateway.gateway.edge.incoming import IncomingBody
 from smart_gateway.gateway.preparing import opened
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.policy.access import Access
@@ -26,14 +26,14 @@ from smart_gateway.policy.admission import Arrival, refuse_arrival
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
 from smart_gateway.policy.batch import judge_bodies
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.conditional import possible_plans
 from smart_gateway.policy.explanation import explain_decision, explain_error
-from smart_gateway.policy.exports import OpenExport
+from smart_gateway.policy.exports.jobs import OpenExport
 from smart_gateway.policy.model import ClientRule, Policy
-from smart_gateway.policy.patching import foresee_patch
 from smart_gateway.policy.plan import BodyCheck, Decision, Deny, OpenPage, PatchCheck, Permit, Plan
 from smart_gateway.policy.requirements import DISCOVERY
-from smart_gateway.policy.writing import foresee_body
+from smart_gateway.policy.writes.conditional import possible_plans
+from smart_gateway.policy.writes.patching import foresee_patch
+from smart_gateway.policy.writes.writing import foresee_body
 from smart_gateway.principal import Principal
 from smart_gateway.request.body import read_resource
 from smart_gateway.request.completing import body_limits, complete, is_complete

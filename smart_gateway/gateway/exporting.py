@@ -1,4 +1,4 @@
-"""Carries out what belongs to a Bulk Data export: kick-off, status, cancel; files stream by ``gateway.export_files``. Spec: semantics 8."""
+"""What belongs to a Bulk Data export: kick-off, status, cancel; its files stream by ``answering.export_files``. Spec: semantics 8."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from smart_gateway.answers.jobs import JobSealer, locate_job, open_file, open_jo
 from smart_gateway.answers.manifests import confine_manifest
 from smart_gateway.answers.sealing import Sealer
 from smart_gateway.errors import UpstreamError
+from smart_gateway.gateway.answering.export_files import send_file
+from smart_gateway.gateway.answering.failures import refusal_of
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
-from smart_gateway.gateway.export_files import send_file
-from smart_gateway.gateway.failures import refusal_of
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.exporting import plan_opened_file, plan_opened_job
-from smart_gateway.policy.exports import (
+from smart_gateway.policy.exports.jobs import (
     CancelExport,
     CheckExportFile,
     CheckExportStatus,
@@ -26,6 +25,7 @@ from smart_gateway.policy.exports import (
     OpenExport,
     StartExport,
 )
+from smart_gateway.policy.exports.planning import plan_opened_file, plan_opened_job
 from smart_gateway.policy.plan import Deny, Plan, UpstreamRequest
 
 _ACCEPTED = 202

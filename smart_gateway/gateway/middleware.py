@@ -8,11 +8,11 @@ import logging
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from smart_gateway.errors import SmartGatewayError, UpstreamError
-from smart_gateway.gateway.compression import compressing
-from smart_gateway.gateway.departure import ClientGone
+from smart_gateway.gateway.edge.compression import compressing
+from smart_gateway.gateway.edge.departure import ClientGone
+from smart_gateway.gateway.edge.lookout import Lookout
 from smart_gateway.gateway.enforcement import Enforcement
 from smart_gateway.gateway.exchange import Exchange
-from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.recording import record
 from smart_gateway.gateway.snapshot import Snapshot, SnapshotSource
 

@@ -13,22 +13,22 @@ from smart_gateway.answers.links import open_page
 from smart_gateway.answers.sealing import Sealer
 from smart_gateway.fhir.json_patch import JsonPatch
 from smart_gateway.fhir.media import FHIR_JSON, JSON_PATCH
+from smart_gateway.gateway.answering.dependencies import inside
+from smart_gateway.gateway.answering.judgement import Judgement
+from smart_gateway.gateway.answering.operations import check_instance
 from smart_gateway.gateway.criteria import resolve
-from smart_gateway.gateway.dependencies import inside
+from smart_gateway.gateway.edge.incoming import IncomingBody
 from smart_gateway.gateway.exporting import opened_export
-from smart_gateway.gateway.incoming import IncomingBody
-from smart_gateway.gateway.judgement import Judgement
-from smart_gateway.gateway.operations import check_instance
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.gateway.stored import Stored, check_stored
 from smart_gateway.gateway.subrequest import Inner
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.changing import refuse_changes
-from smart_gateway.policy.exports import OpenExport
+from smart_gateway.policy.exports.jobs import OpenExport
 from smart_gateway.policy.paging import plan_opened
-from smart_gateway.policy.patching import judge_patch
 from smart_gateway.policy.plan import AnswerRule, BodyCheck, Deny, OpenPage, PatchCheck, Plan, StoredCheck, UpstreamRequest
-from smart_gateway.policy.writing import hold, refuse_body
+from smart_gateway.policy.writes.changing import refuse_changes
+from smart_gateway.policy.writes.patching import judge_patch
+from smart_gateway.policy.writes.writing import hold, refuse_body
 from smart_gateway.request.model import FhirRequest
 
 _FHIR_JSON = FHIR_JSON.encode()

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from smart_gateway.errors import DependencyUnavailable, HookRefused, RequestError, SmartGatewayError, TokenError
-from smart_gateway.gateway.emergencies import CalledEmergency
+from smart_gateway.gateway.callers.emergencies import CalledEmergency
 from smart_gateway.gateway.exchange import Exchange, Findings
 from smart_gateway.observe.events import BreakGlassUse, DecisionEvent, EntryCount
 from smart_gateway.policy.plan import CheckBatch, Deny, EntryDecision, Permit, Plan

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
+from smart_gateway.gateway.answering.passage import Passage
+from smart_gateway.gateway.edge.incoming import IncomingBody
+from smart_gateway.gateway.edge.target import full_path
 from smart_gateway.gateway.exchange import Exchange
-from smart_gateway.gateway.incoming import IncomingBody
-from smart_gateway.gateway.passage import Passage
 from smart_gateway.gateway.subrequest import Inner
-from smart_gateway.gateway.target import full_path
 from smart_gateway.policy.plan import UpstreamRequest
 from smart_gateway.request.model import FhirRequest
 

@@ -11,21 +11,22 @@ from smart_gateway.answers.links import self_url
 from smart_gateway.answers.masking import masked
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.media import FHIR_JSON
-from smart_gateway.gateway import conditions, discovery
+from smart_gateway.gateway import discovery
+from smart_gateway.gateway.answering import conditions
+from smart_gateway.gateway.answering.failures import refusal_of
+from smart_gateway.gateway.answering.judgement import Judged, Judgement
+from smart_gateway.gateway.answering.paging import judge_onward
+from smart_gateway.gateway.answering.passage import Passage
+from smart_gateway.gateway.answering.union import answer_union
 from smart_gateway.gateway.batch import Batching
+from smart_gateway.gateway.edge.incoming import IncomingBody
 from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
 from smart_gateway.gateway.exporting import Exporting
-from smart_gateway.gateway.failures import refusal_of
-from smart_gateway.gateway.incoming import IncomingBody
-from smart_gateway.gateway.judgement import Judged, Judgement
-from smart_gateway.gateway.paging import judge_onward
-from smart_gateway.gateway.passage import Passage
 from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.gateway.subrequest import Inner, Received
-from smart_gateway.gateway.union import answer_union
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.exports import CancelExport, CheckExportFile, CheckExportStatus, OpenExport, StartExport
-from smart_gateway.policy.operation_checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
+from smart_gateway.policy.exports.jobs import CancelExport, CheckExportFile, CheckExportStatus, OpenExport, StartExport
+from smart_gateway.policy.operations.checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerRule,
     AnswerToWrite,

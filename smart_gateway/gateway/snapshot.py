@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from smart_gateway.answers.smart_configuration import Declared
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL
+from smart_gateway.gateway.callers.hooks import Amendments
+from smart_gateway.gateway.callers.inviting import Invitations
+from smart_gateway.gateway.callers.listeners import Listeners
 from smart_gateway.gateway.credentials import Credentials
-from smart_gateway.gateway.hooks import Amendments
-from smart_gateway.gateway.inviting import Invitations
-from smart_gateway.gateway.listeners import Listeners
 from smart_gateway.observe.events import DecisionEvent
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal

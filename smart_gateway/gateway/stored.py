@@ -9,12 +9,12 @@ from typing import Any
 
 from smart_gateway.errors import PreconditionFailed, UpstreamError
 from smart_gateway.fhir.strict_json import JsonError, parse_json
-from smart_gateway.gateway.dependencies import inside
+from smart_gateway.gateway.answering.dependencies import inside
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import Deny, StoredCheck, UpstreamRequest
-from smart_gateway.policy.writing import Condition
+from smart_gateway.policy.writes.writing import Condition
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')

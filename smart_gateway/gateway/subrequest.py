@@ -13,8 +13,8 @@ from smart_gateway.errors import SmartGatewayError, UpstreamError, UpstreamTimeo
 from smart_gateway.fhir.media import FHIR_JSON, FORM, content_type, is_json_body
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.gateway.credentials import NO_CREDENTIAL, Credential
-from smart_gateway.gateway.departure import ClientGone, Departure
-from smart_gateway.gateway.target import base_path, inner_path
+from smart_gateway.gateway.edge.departure import ClientGone, Departure
+from smart_gateway.gateway.edge.target import base_path, inner_path
 from smart_gateway.policy.plan import UpstreamRequest
 
 Headers = list[tuple[bytes, bytes]]
@@ -63,7 +63,7 @@ class AnswerBounds:
 class Inner:
     """The inner app as one request's service: everything sent is built from ``outer`` and a plan, never from the client's bytes.
 
-    ``headers`` go with every request (``gateway.headers.to_upstream``), and so does what ``credential`` says; ``public_path`` is the path
+    ``headers`` go with every request (``edge.headers.to_upstream``), and so does what ``credential`` says; ``public_path`` is the path
     of the public base.
     """
 

@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
 from smart_gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
-from smart_gateway.gateway.departure import ClientGone
+from smart_gateway.gateway.edge.departure import ClientGone
 
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})

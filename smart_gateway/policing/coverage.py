@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from smart_gateway.policing.trial import Stage, run_case
 from smart_gateway.policing.verdicts import objections
-from smart_gateway.settings.building import build
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
+from smart_gateway.settings.building.snapshot import build
 from smart_gateway.settings.cases import Case
 from smart_gateway.settings.loading import Examination
 from smart_gateway.settings.model import Settings

@@ -8,15 +8,15 @@ from typing import TypeVar, cast
 
 from smart_gateway.boundary.matching import Matcher
 from smart_gateway.boundary.model import NOTHING, Boundary, Region
-from smart_gateway.policy.ceilings import ceilings, leaves_all, names_all, within
 from smart_gateway.policy.emergencies import emergency_grounds
-from smart_gateway.policy.granting import Grant, Standing, grant, user_grounds
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.groups import group_bound, group_ground
 from smart_gateway.policy.model import ClientRule, Policy
 from smart_gateway.policy.requirements import public_permissions
-from smart_gateway.policy.restricting import Restrictions, restrictions
-from smart_gateway.policy.users import listed_patients, user_bounds
+from smart_gateway.policy.rules.ceilings import ceilings, leaves_all, names_all, within
+from smart_gateway.policy.rules.granting import Grant, Standing, grant, user_grounds
+from smart_gateway.policy.rules.groups import group_bound, group_ground
+from smart_gateway.policy.rules.restricting import Restrictions, restrictions
+from smart_gateway.policy.rules.users import listed_patients, user_bounds
 from smart_gateway.policy.wording import describe
 from smart_gateway.principal import BY_CERTIFICATE, PermittedRegion, Principal
 from smart_gateway.scopes.permissions import Permission

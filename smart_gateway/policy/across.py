@@ -16,11 +16,11 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.hints import missing_scopes
 from smart_gateway.policy.localising import local_pairs
+from smart_gateway.policy.parameters.verdicts import Foreign
 from smart_gateway.policy.plan import Decision, Deny, Permit, Plan, Stream
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.policy.searching import FOREIGN_PAGE, foreign, is_foreign_page, plan_searches, searches, upstream_of
 from smart_gateway.policy.unions import Searches
-from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from smart_gateway.errors import TokenError
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.delegation import refuse_actor
 from smart_gateway.policy.model import ClientRule
 from smart_gateway.policy.plan import Deny
+from smart_gateway.policy.rules.delegation import refuse_actor
 from smart_gateway.principal import BY_CERTIFICATE
 
 _ELSEWHERE = Denial("client-not-allowed", "The policy of this gateway does not let this client in from this network address.")

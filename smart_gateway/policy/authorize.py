@@ -12,17 +12,15 @@ from smart_gateway.policy.across import plan_search_across
 from smart_gateway.policy.admission import refuse_party
 from smart_gateway.policy.batch import plan_batch
 from smart_gateway.policy.causes import Denial, Missing
-from smart_gateway.policy.conditional import is_conditional, plan_conditional
 from smart_gateway.policy.discovery import capability_request
-from smart_gateway.policy.exporting import EXPORT_OPERATIONS, authorize_export
+from smart_gateway.policy.exports.planning import EXPORT_OPERATIONS, authorize_export
 from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.history import plan_history
 from smart_gateway.policy.model import Policy
-from smart_gateway.policy.opened_operations import opened_for, refuse_opened
-from smart_gateway.policy.operation_table import rule_for
-from smart_gateway.policy.operations import opening_of, plan_operation
+from smart_gateway.policy.operations.opened import opened_for, refuse_opened
+from smart_gateway.policy.operations.planning import opening_of, plan_operation
+from smart_gateway.policy.operations.table import rule_for
 from smart_gateway.policy.paging import plan_page
-from smart_gateway.policy.patching import plan_patch
 from smart_gateway.policy.plan import (
     AnswerRule,
     Capability,
@@ -37,7 +35,9 @@ from smart_gateway.policy.plan import (
 from smart_gateway.policy.reading import plan_read, require_known_media
 from smart_gateway.policy.requirements import DISCOVERY, PAGED, REQUIRED
 from smart_gateway.policy.searching import plan_search
-from smart_gateway.policy.writing import plan_create, plan_delete, plan_update
+from smart_gateway.policy.writes.conditional import is_conditional, plan_conditional
+from smart_gateway.policy.writes.patching import plan_patch
+from smart_gateway.policy.writes.writing import plan_create, plan_delete, plan_update
 from smart_gateway.request.completing import is_complete
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.parsing import parse_scope

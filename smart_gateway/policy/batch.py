@@ -9,14 +9,14 @@ from smart_gateway.errors import NotAcceptable, RequestError
 from smart_gateway.fhir.references import parse_reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.conditional import possible_plans
-from smart_gateway.policy.exporting import EXPORT_OPERATIONS
+from smart_gateway.policy.exports.planning import EXPORT_OPERATIONS
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.linking import Links, full_url_type
-from smart_gateway.policy.patching import foresee_patch
 from smart_gateway.policy.plan import CheckBatch, Decision, Deny, EntryDecision, PatchCheck, Permit, Plan
 from smart_gateway.policy.reading import JUDGED_MEDIA, require_judged_media
-from smart_gateway.policy.writing import foresee_body
+from smart_gateway.policy.writes.conditional import possible_plans
+from smart_gateway.policy.writes.linking import Links, full_url_type
+from smart_gateway.policy.writes.patching import foresee_patch
+from smart_gateway.policy.writes.writing import foresee_body
 from smart_gateway.request.batch import read_carried_patch
 from smart_gateway.request.body import require_named
 from smart_gateway.request.limits import Limits

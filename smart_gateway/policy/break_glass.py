@@ -9,11 +9,11 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.admission import refuse_party
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.emergencies import BreakGlass, Emergency, EmergencyCall, Lift, StepUpWanted
-from smart_gateway.policy.exporting import EXPORT_OPERATIONS
+from smart_gateway.policy.exports.planning import EXPORT_OPERATIONS
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.model import ClientRule, Policy, UserBound, UserRule
-from smart_gateway.policy.plain_scopes import holds_plain
 from smart_gateway.policy.plan import Deny
+from smart_gateway.policy.rules.plain_scopes import holds_plain
 from smart_gateway.principal import Principal
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission

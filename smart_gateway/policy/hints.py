@@ -9,7 +9,7 @@ from smart_gateway.boundary.describing import smallest_scope
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Missing
-from smart_gateway.policy.plain_scopes import could_hold_plain
+from smart_gateway.policy.rules.plain_scopes import could_hold_plain
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope

@@ -16,8 +16,8 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.value_sets import NO_VALUE_SETS, ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.emergencies import BreakGlass, Emergency
-from smart_gateway.policy.fielding import FieldRule
-from smart_gateway.policy.labelling import LabelRule
+from smart_gateway.policy.rules.fielding import FieldRule
+from smart_gateway.policy.rules.labelling import LabelRule
 from smart_gateway.scopes.scope import ResourceScope
 
 DEFAULT_SHARED_TYPES = frozenset(

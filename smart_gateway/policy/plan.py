@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from smart_gateway.boundary.model import Boundary, Filter
 from smart_gateway.errors import RequestError
 from smart_gateway.policy.causes import Denial, Missing
-from smart_gateway.policy.exports import ExportRule
+from smart_gateway.policy.exports.jobs import ExportRule
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.operation_checks import OperationCheck
+from smart_gateway.policy.operations.checks import OperationCheck
 from smart_gateway.policy.upstream import UpstreamRequest as UpstreamRequest  # noqa: PLC0414 - part of a plan, and had from here
 from smart_gateway.request.model import BatchEntry
 

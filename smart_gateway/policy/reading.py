@@ -8,8 +8,8 @@ from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import NotAcceptable, RequestError
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.parameters.summaries import hides_check
 from smart_gateway.policy.plan import CheckResource, Decision, Permit, Plan, Stream, UpstreamRequest
-from smart_gateway.policy.summaries import hides_check
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission

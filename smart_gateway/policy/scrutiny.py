@@ -7,10 +7,10 @@ from itertools import chain
 
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.conditional import is_conditional
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.plan import Decision, Permit
 from smart_gateway.policy.requirements import REQUIRED
+from smart_gateway.policy.writes.conditional import is_conditional
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 

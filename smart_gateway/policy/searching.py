@@ -11,13 +11,13 @@ from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.judging import judge
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.owners import Owners
+from smart_gateway.policy.parameters.judging import judge
+from smart_gateway.policy.parameters.verdicts import Foreign
 from smart_gateway.policy.plan import Branch, CheckSearchset, Decision, Deny, EmptySearchset, Permit, Plan, Stream, UpstreamRequest
 from smart_gateway.policy.reading import require_judged_media
 from smart_gateway.policy.unions import Pairs, Searches, unite
-from smart_gateway.policy.verdicts import Foreign
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission

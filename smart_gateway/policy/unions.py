@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from smart_gateway.fhir.elements import top_members
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.parameters.summaries import staying
 from smart_gateway.policy.plan import Branch, CheckUnion, Deny, SortKey, UpstreamRequest
-from smart_gateway.policy.summaries import staying
 from smart_gateway.request.model import FhirRequest
 
 MOST_REQUESTS = 40  # upstream requests for one page of a union; what is left waits for the next page

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import is_id, parse_reference
-from smart_gateway.policy.conditional import is_conditional
-from smart_gateway.policy.granting import Standing, grant
 from smart_gateway.policy.model import Policy
 from smart_gateway.policy.requirements import REQUIRED
+from smart_gateway.policy.rules.granting import Standing, grant
+from smart_gateway.policy.rules.users import NO_RULE
 from smart_gateway.policy.uma import INSTANCE, PATIENT, UmaResource, describing
-from smart_gateway.policy.users import NO_RULE
+from smart_gateway.policy.writes.conditional import is_conditional
 from smart_gateway.principal import PermittedRegion, Principal
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission

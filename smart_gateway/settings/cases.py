@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError
 
 from smart_gateway.fhir.strict_json import parse_json
-from smart_gateway.settings.complaints import complaints, nearest
-from smart_gateway.settings.document import MAX_BYTES, read_document
 from smart_gateway.settings.findings import Finding, Place, spell_key
-from smart_gateway.settings.quantities import Duration
-from smart_gateway.settings.section import Section, Text, shape
-from smart_gateway.settings.tree import Node
+from smart_gateway.settings.reading.complaints import complaints, nearest
+from smart_gateway.settings.reading.document import MAX_BYTES, read_document
+from smart_gateway.settings.reading.tree import Node
+from smart_gateway.settings.sections.quantities import Duration
+from smart_gateway.settings.sections.section import Section, Text, shape
 
 Resource = dict[str, Any]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from smart_gateway.errors import SettingsError
-from smart_gateway.settings.dividing import Division, divide
 from smart_gateway.settings.findings import Finding, KeyPath, Place, Severity, has_errors
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.reading import Reading, locate, lookup, node_of
-from smart_gateway.settings.secret import Surroundings
-from smart_gateway.settings.tenants import check_apart
-from smart_gateway.settings.tree import Node
+from smart_gateway.settings.reading.configuration import Reading, locate, lookup, node_of
+from smart_gateway.settings.reading.dividing import Division, divide
+from smart_gateway.settings.reading.tree import Node
+from smart_gateway.settings.sections.secret import Surroundings
+from smart_gateway.settings.sections.tenants import check_apart
 
 logger = logging.getLogger(__name__)
 

@@ -10,15 +10,15 @@ from pydantic import Field, PrivateAttr
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.settings.findings import KeyPath
-from smart_gateway.settings.hooks import HooksSettings
-from smart_gateway.settings.issuers import IssuerSettings
-from smart_gateway.settings.policy import PolicySettings
-from smart_gateway.settings.revocation import RevocationSettings
-from smart_gateway.settings.secret import Surroundings
-from smart_gateway.settings.section import Section
-from smart_gateway.settings.server import ServerSettings, UpstreamSettings
-from smart_gateway.settings.tenant_names import Tenant
-from smart_gateway.settings.tenants import PolicyOrPath, TenantOrPath
+from smart_gateway.settings.sections.hooks import HooksSettings
+from smart_gateway.settings.sections.issuers import IssuerSettings
+from smart_gateway.settings.sections.policy import PolicySettings
+from smart_gateway.settings.sections.revocation import RevocationSettings
+from smart_gateway.settings.sections.secret import Surroundings
+from smart_gateway.settings.sections.section import Section
+from smart_gateway.settings.sections.server import ServerSettings, UpstreamSettings
+from smart_gateway.settings.sections.tenant_names import Tenant
+from smart_gateway.settings.sections.tenants import PolicyOrPath, TenantOrPath
 
 
 class Settings(Section):

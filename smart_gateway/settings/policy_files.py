@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from smart_gateway.errors import SettingsError
-from smart_gateway.settings.checks import check
-from smart_gateway.settings.document import MAX_BYTES, read_document
+from smart_gateway.settings.checks.contradictions import check
 from smart_gateway.settings.findings import KeyPath, Place, Severity, spell_key
 from smart_gateway.settings.loading import Examination, examine
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.policy import PolicySettings
-from smart_gateway.settings.secret import Surroundings
+from smart_gateway.settings.reading.document import MAX_BYTES, read_document
+from smart_gateway.settings.sections.policy import PolicySettings
+from smart_gateway.settings.sections.secret import Surroundings
 
 _AROUND: Mapping[str, Any] = {
     "server": {"public_url": "http://localhost/fhir"},

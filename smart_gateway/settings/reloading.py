@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from smart_gateway.errors import SettingsError
-from smart_gateway.settings.building_listeners import build_doors
+from smart_gateway.settings.building.listeners import build_doors
 from smart_gateway.settings.findings import Finding, Severity
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.model import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.section import UNAVAILABLE
+from smart_gateway.settings.sections.section import UNAVAILABLE
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"
 

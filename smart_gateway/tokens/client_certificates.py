@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 from cryptography import x509
 
+from smart_gateway.tokens.certificates import alternative_names, read_certificate
+
 
 @dataclass(frozen=True, slots=True)
 class CertificateName:
@@ -38,7 +40,7 @@ class ClientCertificates:
 
     def _find(self, der: bytes) -> str | None:
         try:
-            certificate = x509.load_der_x509_certificate(der)
+            certificate = read_certificate(der)
             subject, names = certificate.subject.rfc4514_string(), _dns_names(certificate)
         except ValueError:
             return None
@@ -55,14 +57,3 @@ def _is_named(way: CertificateName, fingerprint: str, subject: str, names: froze
 
 def _dns_names(certificate: x509.Certificate) -> frozenset[str]:
     return frozenset(name.lower() for name in alternative_names(certificate, x509.DNSName))
-
-
-def alternative_names(certificate: x509.Certificate, kind: type[x509.DNSName | x509.UniformResourceIdentifier]) -> tuple[str, ...]:
-    """The subjectAltNames of one kind. Raises ValueError where the extensions cannot be read without doubt."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType):  # these are no ValueErrors
-        raise ValueError("the certificate has an extension twice, or names of a kind that cannot be read") from None
-    return tuple(names.get_values_for_type(kind))

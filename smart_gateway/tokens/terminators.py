@@ -10,7 +10,7 @@ from enum import Enum
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from cryptography.x509 import load_der_x509_certificate
+from smart_gateway.tokens.certificates import read_certificate
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END CERTIFICATE-----\r?\n?")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -107,7 +107,7 @@ def _pem(text: bytes) -> bytes:
 def _der(text: bytes) -> bytes:
     try:
         der = base64.b64decode(text, validate=True)
-        load_der_x509_certificate(der)
+        read_certificate(der)
     except ValueError:
         raise MalformedCertificate from None
     return der

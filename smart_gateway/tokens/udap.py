@@ -18,7 +18,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from smart_gateway.errors import TokenError
 from smart_gateway.tokens.algorithms import ALGORITHMS, SignatureAlgorithm, signature_holds
-from smart_gateway.tokens.client_certificates import alternative_names
+from smart_gateway.tokens.certificates import alternative_names, read_certificate, read_certificates
 from smart_gateway.tokens.jwt import Jwt, parse_jwt
 
 Anchors = tuple[x509.Certificate, ...]
@@ -48,7 +48,7 @@ class CertifiedStatement:
 def read_anchors(data: bytes) -> Anchors:
     """The certificates of a PEM file. Raises StatementRefused where there is none."""
     try:
-        return tuple(x509.load_pem_x509_certificates(data))
+        return read_certificates(data)
     except ValueError:
         raise StatementRefused("holds no certificate in PEM form") from None
 
@@ -85,7 +85,7 @@ def _presented(x5c: Any) -> tuple[x509.Certificate, ...]:
     if not isinstance(x5c, list) or not 0 < len(x5c) <= _MOST_CERTIFICATES:
         raise StatementRefused("shows no chain of certificates (x5c)")
     try:
-        return tuple(x509.load_der_x509_certificate(base64.b64decode(item, validate=True)) for item in x5c)
+        return tuple(read_certificate(base64.b64decode(item, validate=True)) for item in x5c)
     except (ValueError, TypeError):
         raise StatementRefused("shows certificates (x5c) that cannot be read") from None
 

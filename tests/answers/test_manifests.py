@@ -16,7 +16,7 @@ from smart_gateway.answers.sealing import Sealer
 from smart_gateway.errors import PageExpired, PageRefused, UpstreamError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.exports import CheckExportFile, ExportFile, ExportJob, FileKind
+from smart_gateway.policy.exports.jobs import CheckExportFile, ExportFile, ExportJob, FileKind
 from tests.support.deciding import BASES, DEFAULT, principal, vocabulary
 
 NOW = 1_750_000_000.0

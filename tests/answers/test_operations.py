@@ -11,7 +11,7 @@ from smart_gateway.answers.confine import Absent, Confined, confine_searchset
 from smart_gateway.answers.operations import confine_meta, confine_outcome, confine_terms
 from smart_gateway.errors import UpstreamError
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.operation_checks import CheckMeta, CheckTerms
+from smart_gateway.policy.operations.checks import CheckMeta, CheckTerms
 from smart_gateway.policy.plan import CheckSearchset
 from smart_gateway.scopes.permissions import Permission
 from tests.answers.conftest import UPSTREAM, access, compact, links_for, observation, searchset

@@ -20,7 +20,7 @@ import pytest
 from smart_gateway.cli import main
 from smart_gateway.cli.serving import bind
 from smart_gateway.errors import SmartGatewayError
-from smart_gateway.settings.addresses import ListenAddress
+from smart_gateway.settings.sections.addresses import ListenAddress
 from tests.cli.test_check_config import statement, upstream
 from tests.support.issuer import ScriptedIssuer
 

@@ -13,9 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from smart_gateway.app import Patterns, SmartGateway
 from smart_gateway.fhir.value_sets import ValueSet
-from smart_gateway.gateway.departure import Departure
+from smart_gateway.gateway.edge.departure import Departure
+from smart_gateway.gateway.edge.lookout import Lookout
 from smart_gateway.gateway.expansions import MOST_AGE, Expansions
-from smart_gateway.gateway.lookout import Lookout
 from smart_gateway.gateway.subrequest import AnswerBounds, Inner
 from smart_gateway.settings.loading import load_settings
 from tests.support.asgi import FHIR, Conversation

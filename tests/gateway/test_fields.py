@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from smart_gateway.fhir.fields import parse_field
-from smart_gateway.policy.fielding import FieldRule
-from smart_gateway.policy.whom import Whom
+from smart_gateway.policy.rules.fielding import FieldRule
+from smart_gateway.policy.rules.whom import Whom
 from smart_gateway.scopes.permissions import Permission
 from tests.support.asgi import FHIR, Asked, Front, Reply, ScriptedUpstream, code_of
 from tests.support.deciding import decide, denied, permitted, policy, sent

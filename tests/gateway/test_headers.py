@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smart_gateway.gateway.headers import RequestId, name_request, to_client, to_upstream
+from smart_gateway.gateway.edge.headers import RequestId, name_request, to_client, to_upstream
 from tests.support.asgi import PUBLIC, UPSTREAM, snapshot
 from tests.support.deciding import BASES
 

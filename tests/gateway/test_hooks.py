@@ -13,7 +13,7 @@ import pytest
 from smart_gateway import Amendment, PrincipalHook, Refusal
 from smart_gateway.errors import DependencyUnavailable, HookRefused
 from smart_gateway.fhir.references import Reference
-from smart_gateway.gateway.hooks import Amendments
+from smart_gateway.gateway.callers.hooks import Amendments
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Ceiling, Principal

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from smart_gateway.fhir.interactions import Interaction
-from smart_gateway.gateway.hooks import Amendment, Amendments
-from smart_gateway.gateway.inviting import Invitations
-from smart_gateway.gateway.inviting import UmaServer as Known
+from smart_gateway.gateway.callers.hooks import Amendment, Amendments
+from smart_gateway.gateway.callers.inviting import Invitations
+from smart_gateway.gateway.callers.inviting import UmaServer as Known
 from smart_gateway.policy.model import ClientRule, PublicInteraction
 from smart_gateway.policy.uma import UmaResource
 from smart_gateway.principal import Principal

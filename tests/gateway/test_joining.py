@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from smart_gateway.gateway.joining import JoiningTransport
+from smart_gateway.gateway.edge.joining import JoiningTransport
 
 
 class Wire(asyncio.Transport):

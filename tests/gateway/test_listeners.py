@@ -13,8 +13,8 @@ import pytest
 
 from smart_gateway.errors import DependencyUnavailable
 from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.gateway.callers.listeners import CLOSED, Choice, Choices, Listener, Listeners, listening
 from smart_gateway.gateway.credentials import Credentials, ForwardedToken
-from smart_gateway.gateway.listeners import CLOSED, Choice, Choices, Listener, Listeners, listening
 from smart_gateway.policy.model import ClientRule, PublicInteraction
 from smart_gateway.tokens.client_certificates import CertificateName, ClientCertificates
 from tests.support.asgi import Conversation, FakeVerifier, Front, ScriptedUpstream, observation

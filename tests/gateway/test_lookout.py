@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from smart_gateway.gateway.lookout import Lookout
+from smart_gateway.gateway.edge.lookout import Lookout
 
 
 async def called(lookout: Lookout) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from smart_gateway.gateway.protocol import strict_protocol
+from smart_gateway.gateway.edge.protocol import strict_protocol
 from smart_gateway.request.limits import Limits
 from tests.support.asgi import Front, ScriptedUpstream, observation
 

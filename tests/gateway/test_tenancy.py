@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smart_gateway.gateway.tenancy import Address, Directory, Porch
+from smart_gateway.gateway.edge.tenancy import Address, Directory, Porch
 from smart_gateway.request.limits import Limits
 from tests.support.asgi import MemoryLog
 

@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from smart_gateway.cli.serving import server
+from smart_gateway.gateway.callers.identifying import present
+from smart_gateway.gateway.edge.lookout import Lookout
+from smart_gateway.gateway.edge.protocol import strict_protocol
+from smart_gateway.gateway.edge.tls import ClientCertificates, ServedTls, TlsFiles, certificate_shown, tls_context
 from smart_gateway.gateway.exchange import Exchange
-from smart_gateway.gateway.identifying import present
-from smart_gateway.gateway.lookout import Lookout
-from smart_gateway.gateway.protocol import strict_protocol
-from smart_gateway.gateway.tls import ClientCertificates, ServedTls, TlsFiles, certificate_shown, tls_context
 from tests.support.asgi import Front, ScriptedUpstream, observation, snapshot
 from tests.support.certificates import Certified, authority, self_signed, trusting
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from smart_gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
-from smart_gateway.gateway.departure import ClientGone
+from smart_gateway.gateway.edge.departure import ClientGone
 from smart_gateway.gateway.upstream import Patience, Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"

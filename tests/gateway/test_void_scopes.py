@@ -10,7 +10,7 @@ import pytest
 from tests.support.asgi import FakeVerifier, Front, ScriptedUpstream, observation
 from tests.support.deciding import principal
 
-LOGGER = "smart_gateway.gateway.void_scopes"
+LOGGER = "smart_gateway.gateway.callers.void_scopes"
 
 
 def front(scope: str, **claims: Any) -> Front:

@@ -18,7 +18,7 @@ from smart_gateway.observe.auditing import AuditTrail
 from smart_gateway.observe.collector import Collector, Patience
 from smart_gateway.observe.events import BreakGlassUse, DecisionEvent
 from smart_gateway.observe.logs import DecisionLog
-from smart_gateway.settings.audit import build_audit
+from smart_gateway.settings.sections.audit import build_audit
 from smart_gateway.tokens.transport import FetchError, Received
 from tests.observe.test_audit_event import EVENT
 
@@ -168,7 +168,7 @@ class _Settings:
     """As much of the settings as sinks need."""
 
     def __init__(self, folder: Path, *sinks: Any) -> None:
-        from smart_gateway.settings.audit import AuditSettings
+        from smart_gateway.settings.sections.audit import AuditSettings
 
         self.policy = type("P", (), {"audit": AuditSettings.model_validate({"sinks": list(sinks)})})
         self._folder = folder

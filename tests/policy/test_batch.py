@@ -15,7 +15,7 @@ from smart_gateway.policy.batch import judge_bodies
 from smart_gateway.policy.explanation import explain_decision
 from smart_gateway.policy.model import Policy
 from smart_gateway.policy.plan import CheckBatch, Decision, Deny, Permit
-from smart_gateway.policy.writing import refuse_body
+from smart_gateway.policy.writes.writing import refuse_body
 from smart_gateway.request.completing import complete
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest

@@ -13,11 +13,11 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
 from smart_gateway.policy.break_glass import break_glass
 from smart_gateway.policy.emergencies import BreakGlass, EmergencyCall, Lift, StepUpWanted
-from smart_gateway.policy.fielding import FieldRule
-from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.policy.model import ActorRule, ClientRule, PlainScopes, Policy, UserBound, UserRule
-from smart_gateway.policy.plain_scopes import holds_plain
 from smart_gateway.policy.plan import Deny, Permit
+from smart_gateway.policy.rules.fielding import FieldRule
+from smart_gateway.policy.rules.labelling import LabelRule
+from smart_gateway.policy.rules.plain_scopes import holds_plain
 from smart_gateway.principal import Actor, Ceiling
 from smart_gateway.scopes.permissions import Permission
 from tests.support.deciding import denied, parse, permitted, policy, principal, scopes

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from smart_gateway.fhir.fields import parse_field
-from smart_gateway.policy import changing
-from smart_gateway.policy.fielding import FieldRule
+from smart_gateway.policy.rules.fielding import FieldRule
+from smart_gateway.policy.writes import changing
 from smart_gateway.scopes.permissions import Permission
 
 

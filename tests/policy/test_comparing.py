@@ -18,14 +18,14 @@ from smart_gateway.boundary.labels import LabelLimit
 from smart_gateway.boundary.matching import INSIDE
 from smart_gateway.boundary.model import Boundary, Compartment, Filter, Region, everything
 from smart_gateway.fhir.interactions import Interaction
-from smart_gateway.policy import comparing
-from smart_gateway.policy.circumstances import asked_by
-from smart_gateway.policy.comparing import Change, compare_boundaries, group_changes
-from smart_gateway.policy.comparing_rules import compare_rules
-from smart_gateway.policy.differences import Difference
-from smart_gateway.policy.labelling import LabelRule, Raise
+from smart_gateway.policy.comparing import boundaries as comparing
+from smart_gateway.policy.comparing.boundaries import Change, compare_boundaries, group_changes
+from smart_gateway.policy.comparing.circumstances import asked_by
+from smart_gateway.policy.comparing.differences import Difference
+from smart_gateway.policy.comparing.rules import compare_rules
+from smart_gateway.policy.comparing.token_kinds import PATIENT, USER, Who, whos
 from smart_gateway.policy.model import ActorRule, ClientRule, ConditionalRule, Policy, PublicInteraction, UserBound, UserRule, When
-from smart_gateway.policy.token_kinds import PATIENT, USER, Who, whos
+from smart_gateway.policy.rules.labelling import LabelRule, Raise
 from smart_gateway.scopes.permissions import Permission
 from tests.support.deciding import DEFAULT, policy, scopes
 

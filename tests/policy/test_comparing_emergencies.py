@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from smart_gateway.boundary.labels import LabelLimit
 from smart_gateway.boundary.model import Boundary
-from smart_gateway.policy import comparing
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.admission import refuse_party
 from smart_gateway.policy.break_glass import break_glass
-from smart_gateway.policy.circumstances import Asked, asked_by
-from smart_gateway.policy.comparing import compare_boundaries, group_changes
-from smart_gateway.policy.comparing_emergencies import compare_emergencies
-from smart_gateway.policy.comparing_rules import compare_rules
+from smart_gateway.policy.comparing import boundaries as comparing
+from smart_gateway.policy.comparing.boundaries import compare_boundaries, group_changes
+from smart_gateway.policy.comparing.circumstances import Asked, asked_by
+from smart_gateway.policy.comparing.emergencies import compare_emergencies
+from smart_gateway.policy.comparing.rules import compare_rules
+from smart_gateway.policy.comparing.token_kinds import Who, principal_of, whos
 from smart_gateway.policy.emergencies import BreakGlass, EmergencyCall, Lift
-from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.policy.model import ClientRule, PlainScopes, Policy, UserBound, UserRule
-from smart_gateway.policy.token_kinds import Who, principal_of, whos
+from smart_gateway.policy.rules.labelling import LabelRule
 from smart_gateway.scopes.permissions import Permission
 from tests.policy.test_comparing import held
 from tests.support.deciding import parse, policy, scopes

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from smart_gateway.fhir.fields import parse_field, without
 from smart_gateway.fhir.interactions import Interaction
-from smart_gateway.policy import changing
-from smart_gateway.policy.circumstances import asked_by
-from smart_gateway.policy.comparing_fields import compare_fields
-from smart_gateway.policy.comparing_rules import compare_rules
-from smart_gateway.policy.differences import Difference
-from smart_gateway.policy.fielding import READS, FieldBounds, FieldRule, field_bounds
+from smart_gateway.policy.comparing.circumstances import asked_by
+from smart_gateway.policy.comparing.differences import Difference
+from smart_gateway.policy.comparing.fields import compare_fields
+from smart_gateway.policy.comparing.rules import compare_rules
+from smart_gateway.policy.comparing.token_kinds import OTHERS, Who, principal_of
 from smart_gateway.policy.model import ClientRule, PublicInteraction
-from smart_gateway.policy.token_kinds import OTHERS, Who, principal_of
-from smart_gateway.policy.whom import EVERYBODY, Whom
+from smart_gateway.policy.rules.fielding import READS, FieldBounds, FieldRule, field_bounds
+from smart_gateway.policy.rules.whom import EVERYBODY, Whom
+from smart_gateway.policy.writes import changing
 from smart_gateway.scopes.permissions import Permission
 from tests.support.deciding import policy
 

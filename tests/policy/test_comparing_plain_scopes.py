@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smart_gateway.policy.comparing_rules import compare_rules
+from smart_gateway.policy.comparing.rules import compare_rules
 from smart_gateway.policy.model import ActorRule, Certification, ClientRule, OpenedOperation, PlainScopes, Policy
 from tests.support.deciding import policy, scopes
 

@@ -12,8 +12,8 @@ import pytest
 from smart_gateway.errors import MethodNotAllowed, NotAcceptable, PageRefused, RequestError
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
-from smart_gateway.policy.exporting import exportable, plan_opened_file, plan_opened_job
-from smart_gateway.policy.exports import CheckExportFile, ExportFile, ExportJob, FileKind, OpenExport, StartExport
+from smart_gateway.policy.exports.jobs import CheckExportFile, ExportFile, ExportJob, FileKind, OpenExport, StartExport
+from smart_gateway.policy.exports.planning import exportable, plan_opened_file, plan_opened_job
 from smart_gateway.policy.model import Capabilities, ClientRule, Policy
 from smart_gateway.policy.plan import Decision, Deny, Plan
 from tests.support.deciding import DEFAULT, decide, denied, parse, permitted, policy, principal, scopes, sent

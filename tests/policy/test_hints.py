@@ -11,8 +11,8 @@ from smart_gateway.boundary.labels import LabelLimit
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
-from smart_gateway.policy.labelling import LabelRule
 from smart_gateway.policy.model import ActorRule, ClientRule, OpenedOperation, PlainScopes, Policy, UserBound, UserRule
+from smart_gateway.policy.rules.labelling import LabelRule
 from smart_gateway.principal import Actor, Ceiling
 from tests.support.asgi import Front, Reply, ScriptedUpstream
 from tests.support.deciding import DEFAULT, decide, denied, parse, policy, principal, scopes

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from smart_gateway.boundary.labels import CONFIDENTIALITY, LADDER, LabelLimit
 from smart_gateway.boundary.matching import INSIDE
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.labelling import LabelRule, Raise
 from smart_gateway.policy.model import ClientRule, Policy
 from smart_gateway.policy.plan import AnswerToWrite, CheckHistory, CheckResource, CheckSearchset, Stream
-from smart_gateway.policy.whom import Whom
+from smart_gateway.policy.rules.labelling import LabelRule, Raise
+from smart_gateway.policy.rules.whom import Whom
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context
 from tests.support.deciding import decide, denied, permitted, policy, principal, scopes, sent

@@ -14,7 +14,7 @@ from smart_gateway.policy.authorize import authorize
 from smart_gateway.policy.batch import judge_bodies
 from smart_gateway.policy.explanation import explain_decision, explain_error
 from smart_gateway.policy.plan import BodyCheck, Permit
-from smart_gateway.policy.writing import refuse_body
+from smart_gateway.policy.writes.writing import refuse_body
 from smart_gateway.request.completing import complete, is_complete
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser

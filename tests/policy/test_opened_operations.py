@@ -8,7 +8,7 @@ import pytest
 
 from smart_gateway.errors import MethodNotAllowed, RequestError
 from smart_gateway.policy.model import ClientRule, OpenedOperation, OperationAnswer, PlainScopes, Policy, UserBound, UserRule
-from smart_gateway.policy.operation_checks import CheckOpened
+from smart_gateway.policy.operations.checks import CheckOpened
 from smart_gateway.policy.plan import Permit, StoredCheck, Stream
 from tests.support.deciding import decide, denied, permitted, policy, scopes, sent
 

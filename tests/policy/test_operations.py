@@ -12,8 +12,8 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types
 from smart_gateway.policy.model import Policy
-from smart_gateway.policy.operation_checks import CheckMeta, CheckOutcome, CheckTerms
-from smart_gateway.policy.operation_table import SHIPPED, Level, OperationRule
+from smart_gateway.policy.operations.checks import CheckMeta, CheckOutcome, CheckTerms
+from smart_gateway.policy.operations.table import SHIPPED, Level, OperationRule
 from smart_gateway.policy.plan import BodyCheck, CheckSearchset, Decision, EmptySearchset, StoredCheck, Stream
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.operations import read_operation

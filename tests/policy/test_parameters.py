@@ -12,9 +12,9 @@ from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import ParameterKind
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
-from smart_gateway.policy.controls import CONTROLS
 from smart_gateway.policy.model import Capabilities
-from smart_gateway.policy.modifiers import ADDED_BY_R5, MODIFIERS, REACHING
+from smart_gateway.policy.parameters.controls import CONTROLS
+from smart_gateway.policy.parameters.modifiers import ADDED_BY_R5, MODIFIERS, REACHING
 from smart_gateway.policy.plan import CheckSearchset, Decision, Deny, Permit
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser

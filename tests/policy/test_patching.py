@@ -12,9 +12,9 @@ from smart_gateway.errors import BodyTooLarge, RequestError, Unprocessable, Unsu
 from smart_gateway.fhir.media import JSON_PATCH
 from smart_gateway.fhir.strict_json import parse_json
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.patching import foresee_patch, judge_patch
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, Deny, PatchCheck, StoredCheck, Stream
-from smart_gateway.policy.writing import refuse_body
+from smart_gateway.policy.writes.patching import foresee_patch, judge_patch
+from smart_gateway.policy.writes.writing import refuse_body
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.patch import read_patch
 from tests.support.asgi import observation

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smart_gateway.fhir.interactions import Interaction
-from smart_gateway.gateway.identifying import ANONYMOUS
+from smart_gateway.gateway.callers.identifying import ANONYMOUS
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize, authorize_types, is_public
 from smart_gateway.policy.model import PublicInteraction

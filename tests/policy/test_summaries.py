@@ -15,8 +15,8 @@ from smart_gateway.errors import RequestError
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.parameters.summaries import hides_check, staying
 from smart_gateway.policy.plan import Permit
-from smart_gateway.policy.summaries import hides_check, staying
 from smart_gateway.scopes.permissions import Permission
 from tests.support.deciding import decide, denied, policy, principal, sent
 

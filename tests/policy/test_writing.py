@@ -7,7 +7,7 @@ import pytest
 from smart_gateway.errors import PreconditionFailed, RequestError
 from smart_gateway.policy.model import Capabilities
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, StoredCheck, Stream, UpstreamRequest
-from smart_gateway.policy.writing import hold, in_bundle
+from smart_gateway.policy.writes.writing import hold, in_bundle
 from tests.support.deciding import decide, denied, permitted, policy, sent
 
 JSON = {"Content-Type": "application/fhir+json"}

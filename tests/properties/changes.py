@@ -22,7 +22,7 @@ from smart_gateway.policy.model import (
     UserBound,
     UserRule,
 )
-from smart_gateway.policy.users import NO_RULE, user_bounds
+from smart_gateway.policy.rules.users import NO_RULE, user_bounds
 from smart_gateway.scopes.reading import read_scopes
 from tests.properties import policies
 from tests.properties.policies import World

@@ -15,8 +15,6 @@ from smart_gateway.fhir.fields import parse_field
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.emergencies import BreakGlass, Lift
-from smart_gateway.policy.fielding import FieldRule
-from smart_gateway.policy.labelling import ALL, LabelRule, Raise
 from smart_gateway.policy.model import (
     DEFAULT_SHARED_TYPES,
     DEFAULT_USERS,
@@ -34,7 +32,9 @@ from smart_gateway.policy.model import (
     UserRule,
     When,
 )
-from smart_gateway.policy.whom import Whom
+from smart_gateway.policy.rules.fielding import FieldRule
+from smart_gateway.policy.rules.labelling import ALL, LabelRule, Raise
+from smart_gateway.policy.rules.whom import Whom
 from smart_gateway.principal import Actor, Ceiling, PermittedRegion, Principal
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.reading import read_scopes

@@ -20,11 +20,11 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.admission import Arrival, refuse_arrival, refuse_party
 from smart_gateway.policy.authorize import authorize
 from smart_gateway.policy.break_glass import break_glass
-from smart_gateway.policy.changing import refuse_changes
 from smart_gateway.policy.emergencies import EmergencyCall
-from smart_gateway.policy.groups import may_export
-from smart_gateway.policy.plain_scopes import holds_plain
 from smart_gateway.policy.plan import BodyCheck, Deny, Permit
+from smart_gateway.policy.rules.groups import may_export
+from smart_gateway.policy.rules.plain_scopes import holds_plain
+from smart_gateway.policy.writes.changing import refuse_changes
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context
 from tests.properties import policies

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from smart_gateway.gateway.inviting import Invitations, UmaServer
+from smart_gateway.gateway.callers.inviting import Invitations, UmaServer
 from smart_gateway.policy.model import ClientRule
 from smart_gateway.policy.uma import UmaResource
 from smart_gateway.tokens.cache import DenyList

@@ -17,9 +17,9 @@ import pytest
 
 from smart_gateway import Amendment
 from smart_gateway.fhir.interactions import Interaction
+from smart_gateway.gateway.callers.hooks import Amendments
+from smart_gateway.gateway.callers.listeners import Choice, Choices, Listener, Listeners, listening
 from smart_gateway.gateway.credentials import Credentials, ExchangedAuthorization, IdentityHeaders
-from smart_gateway.gateway.hooks import Amendments
-from smart_gateway.gateway.listeners import Choice, Choices, Listener, Listeners, listening
 from smart_gateway.policy.model import ClientRule, PublicInteraction
 from smart_gateway.principal import Ceiling, Principal
 from smart_gateway.tokens.client_certificates import CertificateName, ClientCertificates

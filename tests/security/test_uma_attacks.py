@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from smart_gateway.gateway.inviting import Invitations
-from smart_gateway.gateway.inviting import UmaServer as Known
+from smart_gateway.gateway.callers.inviting import Invitations
+from smart_gateway.gateway.callers.inviting import UmaServer as Known
 from smart_gateway.policy.model import ClientRule
 from smart_gateway.policy.uma import UmaResource
 from smart_gateway.principal import Principal

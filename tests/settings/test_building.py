@@ -27,11 +27,11 @@ from smart_gateway.policy.model import (
 )
 from smart_gateway.request.limits import Limits
 from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.settings.building import build, build_issuers, build_limits
-from smart_gateway.settings.building_policy import build_policy
-from smart_gateway.settings.limits import LimitsSettings
+from smart_gateway.settings.building.policy import build_policy
+from smart_gateway.settings.building.snapshot import build, build_issuers, build_limits
 from smart_gateway.settings.loading import load_settings
 from smart_gateway.settings.model import Settings
+from smart_gateway.settings.sections.limits import LimitsSettings
 from smart_gateway.tokens.cache import DenyList
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 

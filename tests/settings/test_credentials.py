@@ -9,8 +9,8 @@ import pytest
 
 from smart_gateway.gateway.credentials import ExchangedAuthorization, OwnAuthorization
 from smart_gateway.policy.model import ActorRule, Certification
-from smart_gateway.settings.building import build, build_issuers
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
+from smart_gateway.settings.building.snapshot import build, build_issuers
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import examine, load_settings
 from smart_gateway.settings.model import Settings

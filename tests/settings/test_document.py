@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_gateway.settings.document import MAX_BYTES, read_document, read_value
-from smart_gateway.settings.tree import Node
+from smart_gateway.settings.reading.document import MAX_BYTES, read_document, read_value
+from smart_gateway.settings.reading.tree import Node
 
 
 def read(text: str) -> Any:

@@ -12,8 +12,8 @@ import yaml
 
 from smart_gateway.policy.emergencies import Lift
 from smart_gateway.scopes.permissions import Permission
-from smart_gateway.settings.building import build
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
+from smart_gateway.settings.building.snapshot import build
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.model import Settings

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from smart_gateway.settings.building import build, build_issuers
+from smart_gateway.settings.building.snapshot import build, build_issuers
 from smart_gateway.settings.findings import Finding
 from smart_gateway.settings.loading import Examination, examine
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import Examination, examine
 from smart_gateway.settings.reloading import SettingsFile

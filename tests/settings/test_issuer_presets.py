@@ -21,8 +21,8 @@ from smart_gateway.policy.model import Policy
 from smart_gateway.principal import Principal
 from smart_gateway.scopes.scope import ResourceScope
 from smart_gateway.scopes.spelling import spell_scope
-from smart_gateway.settings.building import build_issuers
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
+from smart_gateway.settings.building.snapshot import build_issuers
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.schema import json_schema

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from smart_gateway.gateway.listeners import Choice, Choices, Listener
-from smart_gateway.settings.building import build
-from smart_gateway.settings.building_listeners import build_doors
+from smart_gateway.gateway.callers.listeners import Choice, Choices, Listener
+from smart_gateway.settings.building.listeners import build_doors
+from smart_gateway.settings.building.snapshot import build
 from tests.settings.test_credentials import findings, load
 from tests.support.certificates import authority
 from tests.support.deciding import scopes

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
 from smart_gateway.settings.findings import has_errors
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.schema import json_schema

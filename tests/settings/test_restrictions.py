@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from smart_gateway.boundary.labels import LabelLimit
-from smart_gateway.policy.labelling import Raise
 from smart_gateway.policy.model import Policy
-from smart_gateway.policy.whom import Whom
+from smart_gateway.policy.rules.labelling import Raise
+from smart_gateway.policy.rules.whom import Whom
 from smart_gateway.scopes.permissions import Permission
-from smart_gateway.settings.building_policy import build_policy
+from smart_gateway.settings.building.policy import build_policy
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import examine, load_settings
 

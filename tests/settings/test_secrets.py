@@ -12,9 +12,9 @@ import pytest
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.gateway.credentials import Asking
-from smart_gateway.settings.building import build
+from smart_gateway.settings.building.snapshot import build
 from smart_gateway.settings.loading import examine, load_settings
-from smart_gateway.settings.secret import MAX_SECRET_BYTES, Secret
+from smart_gateway.settings.sections.secret import MAX_SECRET_BYTES, Secret
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from smart_gateway.errors import ProofRefused, SettingsError
+from smart_gateway.gateway.edge.tls import ClientCertificates, TlsFiles
 from smart_gateway.gateway.snapshot import CertificateHeader
-from smart_gateway.gateway.tls import ClientCertificates, TlsFiles
 from smart_gateway.principal import Principal
-from smart_gateway.settings.building import build
-from smart_gateway.settings.building_senders import build_tls
+from smart_gateway.settings.building.senders import build_tls
+from smart_gateway.settings.building.snapshot import build
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import examine, load_settings
 from smart_gateway.settings.reloading import Reloader, SettingsFile

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
-from smart_gateway.settings.building import build
+from smart_gateway.settings.building.snapshot import build
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.schema import json_schema
 from tests.settings.test_refusals import LATER

@@ -12,8 +12,8 @@ import yaml
 
 from smart_gateway.cli.schema import schema_text
 from smart_gateway.errors import PageRefused, SettingsError
-from smart_gateway.settings.building import Built, build
-from smart_gateway.settings.building_listeners import build_doors
+from smart_gateway.settings.building.listeners import build_doors
+from smart_gateway.settings.building.snapshot import Built, build
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import Examination, examine, load_settings
 from smart_gateway.settings.model import Settings

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from smart_gateway.errors import SettingsError
-from smart_gateway.settings.building import build, build_issuers
+from smart_gateway.settings.building.snapshot import build, build_issuers
 from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import examine, load_settings
 from smart_gateway.settings.model import Settings
@@ -239,6 +239,6 @@ def test_redis_in_the_clear_over_a_network_is_warned_about(place: Path) -> None:
 
 
 def test_without_the_extra_redis_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smart_gateway.settings.shared_cache.find_spec", lambda name: None)
+    monkeypatch.setattr("smart_gateway.settings.sections.shared_cache.find_spec", lambda name: None)
     findings = examine(file(place, server=SHARED % ""), ENVIRONMENT, proxying=True).findings
     assert [finding.text for finding in findings] == ["needs the package redis: pip install smart-gateway[redis]"]

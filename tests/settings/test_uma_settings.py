@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from smart_gateway.errors import SettingsError
-from smart_gateway.settings.building import build, build_issuers
+from smart_gateway.settings.building.snapshot import build, build_issuers
 from smart_gateway.settings.loading import load_settings
 
 ENVIRONMENT = {"SEAL": "0123456789012345678901234567890123456789", "SECRET": "s3cr3t"}

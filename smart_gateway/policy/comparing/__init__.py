@@ -1,0 +1,1 @@
+"""Two policies compared: what the new one opens and closes."""

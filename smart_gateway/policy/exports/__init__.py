@@ -1,0 +1,1 @@
+"""Bulk Data export: its values, its parameters, its plans. Spec: semantics 8."""

@@ -1,0 +1,1 @@
+"""From files and environment to one tree that knows where everything was written."""
