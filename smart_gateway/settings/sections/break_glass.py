@@ -17,7 +17,7 @@ from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.sections.addresses import HeaderName
 from smart_gateway.settings.sections.quantities import Duration
-from smart_gateway.settings.sections.section import Section
+from smart_gateway.settings.sections.section import Section, spelled
 from smart_gateway.settings.sections.users import UserKind
 from smart_gateway.settings.sections.whom import Letters
 
@@ -42,25 +42,9 @@ def _require_plain(text: str) -> str:
     return text
 
 
-def _require_purpose(text: str) -> str:
-    if _PURPOSE.fullmatch(text) is None:
-        raise PydanticCustomError("purpose", "must be a code of v3-ActReason, such as BTG or ETREAT")
-    return text
-
-
-def _require_acr(text: str) -> str:
-    if _ACR.fullmatch(text) is None:
-        raise PydanticCustomError("acr", "must be a text without spaces, quotes and backslashes")
-    return text
-
-
-def _require_unsent(text: str) -> str:
-    if text.lower() in _SENT:
-        raise PydanticCustomError("address", "is a header that says something else")
-    return text
-
-
-CallingHeader = Annotated[HeaderName, AfterValidator(_require_unsent)]
+Purpose = Annotated[str, spelled(_PURPOSE.fullmatch, "purpose", "must be a code of v3-ActReason, such as BTG or ETREAT")]
+Acr = Annotated[str, spelled(_ACR.fullmatch, "acr", "must be a text without spaces, quotes and backslashes")]
+CallingHeader = Annotated[HeaderName, spelled(lambda text: text.lower() not in _SENT, "address", "is a header that says something else")]
 
 
 class BreakGlassSettings(Section):
@@ -78,7 +62,7 @@ class BreakGlassSettings(Section):
     """The header with the user's reason: UTF-8, 512 characters at most."""
     purpose_header: CallingHeader = "X-Purpose-Of-Use"
     """The header with the purpose of use."""
-    purposes: Annotated[list[Annotated[str, AfterValidator(_require_purpose)]], Field(min_length=1)] = Field(default=["BTG", "ETREAT"])
+    purposes: Annotated[list[Purpose], Field(min_length=1)] = Field(default=["BTG", "ETREAT"])
     """The purposes (HL7 v3-ActReason) of which it must be one. A request with one of them, or with a reason, calls an emergency."""
     max_duration: Duration = Field(default="1h", validate_default=True)
     """How long after its `iat` a token calls emergencies. An issuer that renews tokens by itself begins it anew: see `max_auth_age`."""
@@ -86,7 +70,7 @@ class BreakGlassSettings(Section):
     """The kinds of fhirUser that may call one. For `none`, tokens without a usable fhirUser, `users` and `patients` are never lifted."""
     max_auth_age: Duration | None = None
     """How long ago the user may have logged in (`auth_time`); else 401 asks for another login (RFC 9470). Absent: any time."""
-    acr_values: Annotated[list[Annotated[str, AfterValidator(_require_acr)]], Field(min_length=1)] | None = None
+    acr_values: Annotated[list[Acr], Field(min_length=1)] | None = None
     """Classes of login (`acr`) of which it must be one; else 401 asks for it (RFC 9470). Absent: any."""
 
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Field, Tag
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.gateway.credentials import (
@@ -26,7 +25,7 @@ from smart_gateway.settings.sections.addresses import FetchedUrl, IssuerUrl, is_
 from smart_gateway.settings.sections.client_authentication import ClientAuthenticationSettings, build_client, check_client
 from smart_gateway.settings.sections.identity_headers import build_identity, check_identity
 from smart_gateway.settings.sections.secret import Secret
-from smart_gateway.settings.sections.section import Section, Text, shape
+from smart_gateway.settings.sections.section import Section, Text, shape, spelled
 from smart_gateway.tokens.discovery import Discovery
 from smart_gateway.tokens.issuer import IssuerConfig
 from smart_gateway.tokens.own_token import OwnToken
@@ -41,11 +40,9 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _PATH: KeyPath = ("upstream", "authorization")
 
-
-def _require_scope(text: str) -> str:
-    if not text.isprintable() or not text.isascii() or " " in text:
-        raise PydanticCustomError("scope", "must be one scope, without spaces")
-    return text
+OneScope = Annotated[
+    Text, spelled(lambda text: text.isprintable() and text.isascii() and " " not in text, "scope", "must be one scope, without spaces")
+]
 
 
 class TokenRequestSettings(ClientAuthenticationSettings):
@@ -55,7 +52,7 @@ class TokenRequestSettings(ClientAuthenticationSettings):
     """The authorization server; its token endpoint is found by discovery. Absent: the first of `issuers`."""
     token_endpoint: FetchedUrl | None = None
     """The token endpoint itself, in place of discovery."""
-    scope: list[Annotated[Text, AfterValidator(_require_scope)]] = Field(default=[])
+    scope: list[OneScope] = Field(default=[])
     """The scopes to ask for. Empty: those that the authorization server gives by itself."""
     audience: Text | None = None
     """The `audience` to ask for (RFC 8693; of some servers also for client credentials)."""

@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, cast
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.gateway.callers.hooks import Amendments, PrincipalHook
 from smart_gateway.settings.problems import Problem
 from smart_gateway.settings.sections.quantities import Duration
-from smart_gateway.settings.sections.section import Section
+from smart_gateway.settings.sections.section import Section, spelled
 
 if TYPE_CHECKING:
     from smart_gateway.settings.model import Settings
@@ -24,13 +23,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-def _require_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise PydanticCustomError("hook", "must be module:object, such as our_hooks:consent")
-    return text
-
-
-HookName = Annotated[str, AfterValidator(_require_name)]
+HookName = Annotated[str, spelled(_NAME.fullmatch, "hook", "must be module:object, such as our_hooks:consent")]
 
 
 class HooksSettings(Section):

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from smart_gateway.scopes.claim_paths import is_path
 from smart_gateway.scopes.replacement import Replacement
 from smart_gateway.settings.sections.addresses import BaseUrl, FetchedUrl, IssuerUrl
 from smart_gateway.settings.sections.introspection import IntrospectionSettings
 from smart_gateway.settings.sections.quantities import Duration, Leeway, ProofAge
-from smart_gateway.settings.sections.section import Section, Text
+from smart_gateway.settings.sections.section import Section, Text, spelled
 from smart_gateway.settings.sections.uma import UmaSettings
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
-
-def _require_path(text: str) -> str:
-    if not is_path(text):
-        raise PydanticCustomError("claim_path", 'is no claim path: name, name.name, name[0], ["name with dots"].name')
-    return text
-
-
-ClaimPath = Annotated[list[Annotated[Text, AfterValidator(_require_path)]], Field(max_length=16)]
+ClaimPath = Annotated[
+    list[Annotated[Text, spelled(is_path, "claim_path", 'is no claim path: name, name.name, name[0], ["name with dots"].name')]],
+    Field(max_length=16),
+]
 
 
 class ClaimSettings(Section):

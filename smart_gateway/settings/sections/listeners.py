@@ -6,24 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import Discriminator, Tag
 
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem, warning
 from smart_gateway.settings.sections.addresses import Listen, is_loopback, parse_listen
-from smart_gateway.settings.sections.section import Section, Text, shape
+from smart_gateway.settings.sections.section import Section, Text, shape, spelled
 
 if TYPE_CHECKING:
     from smart_gateway.settings.model import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-
-
-def _require_name(text: str) -> str:
-    if _NAME.fullmatch(text) is None:
-        raise PydanticCustomError("name", "must be a name of letters, digits, hyphens and underscores")
-    return text
 
 
 Word = Literal["reject", "limit", "ignore"]
@@ -69,7 +62,7 @@ class SentTokenSettings(Section):
 class ListenerSettings(Section):
     """One of several places where the gateway listens. Discovery is for everybody at each of them."""
 
-    name: Annotated[str, AfterValidator(_require_name)]
+    name: Annotated[str, spelled(_NAME.fullmatch, "name", "must be a name of letters, digits, hyphens and underscores")]
     """Its name in messages."""
     listen: Listen
     """Address and port."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
 from smart_gateway.policy.model import OpenedOperation, OperationAnswer
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import PlainScope, ResourceScope
-from smart_gateway.settings.sections.section import Section, Text
+from smart_gateway.settings.sections.section import Section, Text, spelled
 
 _NAME = re.compile(r"\$[A-Za-z0-9.\-]+")
 _METHODS = {"GET": frozenset({"GET", "HEAD"}), "POST": frozenset({"POST"})}
@@ -25,13 +24,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _require_name(text: str) -> str:
-    if _NAME.fullmatch(text) is None:
-        raise PydanticCustomError("operation", "must be $ and the operation's name")
-    return text
-
-
-OperationName = Annotated[str, AfterValidator(_require_name)]
+OperationName = Annotated[str, spelled(_NAME.fullmatch, "operation", "must be $ and the operation's name")]
 Levels = Annotated[
     list[Level], Field(min_length=1), BeforeValidator(_listed, json_schema_input_type=Level | Annotated[list[Level], Field(min_length=1)])
 ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
 from smart_gateway.fhir.references import is_id
 from smart_gateway.settings.sections.addresses import IssuerUrl, NetworkText
@@ -17,34 +16,24 @@ from smart_gateway.settings.sections.labels import Labels
 from smart_gateway.settings.sections.limits import Count, LimitsSettings
 from smart_gateway.settings.sections.operations import OperationName, OperationSettings
 from smart_gateway.settings.sections.quantities import Duration
-from smart_gateway.settings.sections.section import NotYet, Section, Text
+from smart_gateway.settings.sections.section import NotYet, Section, Text, spelled
 from smart_gateway.settings.sections.udap import UdapSettings
 from smart_gateway.settings.sections.users import ListedPatients, ScopeList, Users, listed
 from smart_gateway.settings.sections.value_sets import ValueSetSettings
 
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}")
 
-
-def _require_fingerprint(text: str) -> str:
-    if _FINGERPRINT.fullmatch(text) is None:
-        raise PydanticCustomError("fingerprint", "must be 64 hexadecimal digits, with or without colons")
-    return text
-
-
-def _require_id(text: str) -> str:
-    if not is_id(text) or text in {".", ".."}:
-        raise PydanticCustomError("id", "must be a FHIR id: letters, digits, - and . only, 64 at most")
-    return text
-
-
-ResourceId = Annotated[str, AfterValidator(_require_id)]
+ResourceId = Annotated[
+    str, spelled(lambda text: is_id(text) and text not in {".", ".."}, "id", "must be a FHIR id: letters, digits, - and . only, 64 at most")
+]
+Fingerprint = Annotated[str, spelled(_FINGERPRINT.fullmatch, "fingerprint", "must be 64 hexadecimal digits, with or without colons")]
 
 
 class CertificateSettings(Section):
     """One way in which a certificate is known to be this client's. Of several keys all must hold. Names count as far as the authorities
     are trusted that certificates may come from (`client_ca`)."""
 
-    sha256: Annotated[str, AfterValidator(_require_fingerprint)] | None = None
+    sha256: Fingerprint | None = None
     """The SHA-256 fingerprint of the certificate (`openssl x509 -noout -fingerprint -sha256`)."""
     subject: Text | None = None
     """Its whole subject as RFC 4514 writes it (`openssl x509 -noout -subject -nameopt RFC2253`)."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, LiteralString
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 UNAVAILABLE = "not available in this version"
@@ -32,6 +33,17 @@ NotYet = Annotated[None, _unavailable_unless(None), WithJsonSchema({"not": {}})]
 NotYetUnlessFalse = Annotated[bool, _unavailable_unless(False), WithJsonSchema({"const": False})]
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+def spelled(holds: Callable[[str], object], kind: LiteralString, says: LiteralString) -> AfterValidator:
+    """Refuses every text of which ``holds`` says nothing true; the finding reads "KEY ``says``"."""
+
+    def require(text: str) -> str:
+        if not holds(text):
+            raise PydanticCustomError(kind, says)
+        return text
+
+    return AfterValidator(require)
 
 
 def later(*names: str) -> BeforeValidator:

@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
-
-from smart_gateway.settings.sections.section import Section
+from smart_gateway.settings.sections.section import Section, spelled
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 # No character that could be spelled in two ways, and no segment of dots: what is compared are the bytes of the request.
@@ -32,27 +29,13 @@ def is_tenant_name(text: object) -> bool:
     return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
-def _require_name(text: str) -> str:
-    if not is_tenant_name(text):
-        raise PydanticCustomError("name", "must be a name of letters, digits, hyphens and underscores, 32 at most")
-    return text
-
-
-def _require_path(text: str) -> str:
-    if _PATH.fullmatch(text) is None:
-        raise PydanticCustomError("path", "must be a path such as /north: plain segments of letters, digits, -, _, ~ and dots within")
-    return text
-
-
-def _require_host(text: str) -> str:
-    if _HOST.fullmatch(text) is None:
-        raise PydanticCustomError("host", "must be a host name in lower case, without a port and without a dot at the end")
-    return text
-
-
-TenantName = Annotated[str, AfterValidator(_require_name)]
-TenantPath = Annotated[str, AfterValidator(_require_path)]
-TenantHost = Annotated[str, AfterValidator(_require_host)]
+TenantName = Annotated[str, spelled(is_tenant_name, "name", "must be a name of letters, digits, hyphens and underscores, 32 at most")]
+TenantPath = Annotated[
+    str, spelled(_PATH.fullmatch, "path", "must be a path such as /north: plain segments of letters, digits, -, _, ~ and dots within")
+]
+TenantHost = Annotated[
+    str, spelled(_HOST.fullmatch, "host", "must be a host name in lower case, without a port and without a dot at the end")
+]
 
 
 class TenantNaming(Section):

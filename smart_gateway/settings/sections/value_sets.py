@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from smart_gateway.errors import SettingsError
 from smart_gateway.fhir.strict_json import parse_json
@@ -15,19 +14,14 @@ from smart_gateway.fhir.value_sets import Codes, ValueSet, ValueSetError, ValueS
 from smart_gateway.settings.files import read_named
 from smart_gateway.settings.problems import Problem
 from smart_gateway.settings.sections.quantities import Duration
-from smart_gateway.settings.sections.section import Section, Text
+from smart_gateway.settings.sections.section import Section, Text, spelled
 
 if TYPE_CHECKING:
     from smart_gateway.settings.model import Settings
 
 _MOST_BYTES = 16 * 1024 * 1024
-_CANONICAL = re.compile(r"(?:https?://|urn:)[!-~]+")
-
-
-def _canonical(text: str) -> str:
-    if _CANONICAL.fullmatch(text) is None or text.count("|") > 1:
-        raise PydanticCustomError("canonical", "must be the canonical URL of a value set, perhaps with |version")
-    return text
+_CANONICAL = re.compile(r"(?:https?://|urn:)[!-{}~]+(?:\|[!-{}~]*)?")
+Canonical = Annotated[Text, spelled(_CANONICAL.fullmatch, "canonical", "must be the canonical URL of a value set, perhaps with |version")]
 
 
 class ValueSetSettings(Section):
@@ -35,7 +29,7 @@ class ValueSetSettings(Section):
 
     files: list[Text] = Field(default=[])
     """ValueSet resources (JSON), each with its expansion or with every code listed in `compose`."""
-    from_upstream: list[Annotated[Text, AfterValidator(_canonical)]] = Field(default=[])
+    from_upstream: list[Canonical] = Field(default=[])
     """Canonical URLs of value sets that the FHIR server expands (`ValueSet/$expand`): asked for at start and every `refresh`. Until a set
     was had, and once it could not be had again for a day, its scopes grant nothing."""
     refresh: Duration = Field(default="1h", validate_default=True)

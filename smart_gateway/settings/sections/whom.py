@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
 from smart_gateway.policy.rules.whom import EVERYBODY, Whom
 from smart_gateway.scopes.permissions import Permission
-from smart_gateway.settings.sections.section import Section, Text
+from smart_gateway.settings.sections.section import Section, Text, spelled
 from smart_gateway.settings.sections.users import ClaimTexts, UserKinds, listed
 
-
-def _require_letters(text: str) -> str:
-    if Permission.of(text) is None:
-        raise PydanticCustomError("permissions", "must be letters of cruds, in this order")
-    return text
-
-
-Letters = Annotated[str, AfterValidator(_require_letters)]
+Letters = Annotated[str, spelled(lambda text: Permission.of(text) is not None, "permissions", "must be letters of cruds, in this order")]
 Texts = Annotated[
     list[Text],
     Field(min_length=1),
