@@ -17,7 +17,7 @@ from smart_gateway.fhir.media import FHIR_JSON
 from smart_gateway.gateway import discovery
 from smart_gateway.gateway.answering import conditions
 from smart_gateway.gateway.answering.failures import refusal_of
-from smart_gateway.gateway.answering.judgement import Judgement
+from smart_gateway.gateway.answering.judgement import Judged, Judgement
 from smart_gateway.gateway.answering.paging import judge_onward
 from smart_gateway.gateway.answering.union import answer_union
 from smart_gateway.gateway.bundling import as_entry, bundle_of, wish_of
@@ -26,15 +26,11 @@ from smart_gateway.gateway.preparing import Outgoing, Preparation, Prepared
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.batch import conclude
-from smart_gateway.policy.operations.checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerToWrite,
     BodyCheck,
     Capability,
     CheckBatch,
-    CheckHistory,
-    CheckResource,
-    CheckSearchset,
     CheckUnion,
     Deny,
     EmptySearchset,
@@ -192,25 +188,13 @@ class Batching:
         assert outgoing is not None  # it was sent
         if isinstance(rule, Stream) and request.method in _WRITES and request.type is not None and request.operation is None:
             rule = AnswerToWrite(request.type, self._access.boundary(request.type, Permission.READ), request.id)
-        match rule:
-            case Stream():
-                return self._streamed(request, received)
-            case (
-                CheckResource()
-                | CheckSearchset()
-                | CheckHistory()
-                | AnswerToWrite()
-                | CheckMeta()
-                | CheckOutcome()
-                | CheckTerms()
-                | CheckOpened()
-            ):
-                judgement = self._judgement(request)
-                answer = await judge_onward(rule, as_entry(outgoing.request), received, judgement)
-                self._removed += judgement.removed
-                return answer
-            case _:
-                raise AssertionError("no rule of an entry")  # INVARIANT: policy.batch
+        if isinstance(rule, Stream):
+            return self._streamed(request, received)
+        assert isinstance(rule, Judged)  # INVARIANT: policy.batch
+        judgement = self._judgement(request)
+        answer = await judge_onward(rule, as_entry(outgoing.request), received, judgement)
+        self._removed += judgement.removed
+        return answer
 
     def _streamed(self, request: FhirRequest, received: Received) -> Result:
         """What nothing has to be checked of leaves as it came, URLs in the public base."""

@@ -26,15 +26,10 @@ from smart_gateway.gateway.preparing import Outgoing
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.exports.jobs import CancelExport, CheckExportFile, CheckExportStatus, OpenExport, StartExport
-from smart_gateway.policy.operations.checks import CheckMeta, CheckOpened, CheckOutcome, CheckTerms
 from smart_gateway.policy.plan import (
     AnswerRule,
-    AnswerToWrite,
     Capability,
     CheckBatch,
-    CheckHistory,
-    CheckResource,
-    CheckSearchset,
     CheckUnion,
     Deny,
     EmptySearchset,
@@ -59,20 +54,12 @@ class Responder:
 
     async def respond(self, rule: AnswerRule, outgoing: Outgoing | None) -> None:
         """Answers by ``rule``. ``outgoing`` is None where nothing is sent upstream."""
+        if isinstance(rule, Judged):
+            await self._judge(rule, _required(outgoing))
+            return
         match rule:
             case Stream():
                 await self._pass(_required(outgoing))
-            case (
-                CheckResource()
-                | CheckSearchset()
-                | CheckHistory()
-                | AnswerToWrite()
-                | CheckMeta()
-                | CheckOutcome()
-                | CheckTerms()
-                | CheckOpened()
-            ):
-                await self._judge(rule, _required(outgoing))
             case CheckUnion():
                 await self._unite(rule)
             case CheckBatch():

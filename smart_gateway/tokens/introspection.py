@@ -165,8 +165,8 @@ class Introspection:
             return _active(await self._read(await self._post(token, now), now))
         except DependencyUnavailable:
             raise
-        except Exception as error:
-            _log.exception("asking the introspection endpoint of %s failed", self._config.issuer)
+        except Exception as error:  # whatever it is, its text may hold what was answered
+            _log.error("asking the introspection endpoint of %s failed: %s", self._config.issuer, type(error).__name__)
             raise FetchError(f"the question failed ({type(error).__name__})", answered=200) from error
 
     async def _post(self, token: str, now: float) -> Received:

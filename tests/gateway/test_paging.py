@@ -10,10 +10,9 @@ import pytest
 
 from smart_gateway.answers.sealing import Sealer
 from smart_gateway.policy.model import ClientRule
-from tests.gateway.test_unions import ids, link, pages, performed
 from tests.support.asgi import NOW, PUBLIC, FakeVerifier, Front, Reply, ScriptedUpstream, code_of, observation, outcome, searchset
 from tests.support.deciding import policy, principal, scopes
-from tests.support.paging import PagingUpstream
+from tests.support.paging import PagingUpstream, ids, link, pages, performed
 
 UNION = policy(compartment_search="union")
 STYLES = pytest.mark.parametrize("style", ["getpages", "offset", "cursor"])

@@ -5,40 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import httpx
 import pytest
 
 from smart_gateway.policy.model import Capabilities
 from tests.support.asgi import UPSTREAM, Front, Reply, code_of, observation, outcome, searchset
 from tests.support.deciding import policy
-from tests.support.paging import PagingUpstream
+from tests.support.paging import PagingUpstream, ids, link, pages, performed
 
 UNION = policy(compartment_search="union")
 STYLES = ("getpages", "offset", "cursor")
-
-
-def ids(response: httpx.Response) -> list[str]:
-    assert response.status_code == 200, response.text
-    return [f"{entry['resource']['resourceType']}/{entry['resource']['id']}" for entry in response.json().get("entry", [])]
-
-
-def link(response: httpx.Response, relation: str = "next") -> str | None:
-    return next((found["url"] for found in response.json()["link"] if found["relation"] == relation), None)
-
-
-async def pages(front: Front, target: str, **options: Any) -> list[list[str]]:
-    """The ids on every page, following next."""
-    response = await front.request(options.pop("method", "GET"), target, **options)
-    found = [ids(response)]
-    while (url := link(response)) is not None:
-        response = await front.get(url)
-        found.append(ids(response))
-        assert len(found) < 200
-    return found
-
-
-def performed(id: str, patient: str = "123", subject: str = "456", **members: Any) -> dict[str, Any]:
-    return observation(id, subject, performer=[{"reference": f"Patient/{patient}"}], **members)
 
 
 def world(rng: random.Random) -> list[dict[str, Any]]:

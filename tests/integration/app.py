@@ -81,6 +81,16 @@ def link(response: httpx.Response, relation: str) -> str | None:
     return found[0] if found else None
 
 
+def whole(app: App, target: str) -> list[str]:
+    """``Type/id`` of every entry on all pages from ``target`` on."""
+    page = app.get(target)
+    found = ids(page)
+    while (onward := link(page, "next")) is not None:
+        page = app.follow(onward)
+        found += ids(page)
+    return found
+
+
 def refused(response: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
     """Asserts that this is a refusal as semantics 10 wants it, of this status and code; answers its OperationOutcome."""
     assert response.status_code == status, f"{response.status_code} {response.text}"

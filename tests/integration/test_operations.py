@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.app import FHIR_JSON, App, MakeApp, ids, link, refused, required_scopes
+from tests.integration.app import FHIR_JSON, App, MakeApp, ids, refused, required_scopes, whole
 from tests.integration.records import LABS, VITALS, lab
 
 OBSERVATIONS = {f"Observation/lab-{n}-chart-a" for n in range(LABS)} | {f"Observation/vital-{n}-chart-a" for n in range(VITALS)}
@@ -33,16 +33,6 @@ def amy(as_user: MakeApp) -> App:
 def reading(as_user: MakeApp) -> App:
     """Amy again, whose whole record holds an Observation that names Carl: she performed it."""
     return as_user("amy", "patient/*.r", sees="ac")
-
-
-def whole(app: App, target: str) -> list[str]:
-    """All pages of a record."""
-    answer = app.get(target)
-    found = ids(answer)
-    while (onward := link(answer, "next")) is not None:
-        answer = app.follow(onward)
-        found += ids(answer)
-    return found
 
 
 # $everything

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.app import App, MakeApp, ids, link, refused
+from tests.integration.app import App, MakeApp, ids, link, refused, whole
 from tests.integration.records import LABS, VITALS
 from tests.integration.servers.gateway import Gateway, StartGateway
 from tests.integration.servers.hapi import Hapi
@@ -27,24 +27,14 @@ def amy(as_user: MakeApp, united: Gateway) -> App:
     return as_user("amy", "patient/*.rs", sees="ac", at=united)
 
 
-def everything(app: App, target: str) -> list[str]:
-    """The ids on all pages."""
-    page = app.get(target)
-    found = ids(page)
-    while (url := link(page, "next")) is not None:
-        page = app.follow(url)
-        found += ids(page)
-    return found
-
-
 @pytest.mark.parametrize("target", ["/Observation", "/Patient/pat-a/Observation", "/Observation?_count=100"])
 def test_members_by_any_parameter_are_found(amy: App, target: str) -> None:
-    found = everything(amy, target)
+    found = whole(amy, target)
     assert (len(found), set(found)) == (len(EVERY), EVERY)
 
 
 def test_the_default_misses_what_only_another_parameter_finds(as_user: MakeApp) -> None:
-    assert set(everything(as_user("amy", "patient/*.rs", sees="a"), "/Observation")) == OWN
+    assert set(whole(as_user("amy", "patient/*.rs", sees="a"), "/Observation")) == OWN
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 11])
@@ -65,7 +55,7 @@ def test_pages_hold_everything_once(amy: App, count: int, sort: str) -> None:
 def test_the_order_is_that_of_the_dates(amy: App, sign: str) -> None:
     dated = {f"Observation/lab-{n}-chart-a": f"2024-01-0{n + 1}" for n in range(LABS)}
     dated |= {f"Observation/vital-{n}-chart-a": f"2024-02-0{n + 1}" for n in range(VITALS)}
-    found = [id for id in everything(amy, f"/Observation?_count=4&_sort={sign}date") if id in dated]
+    found = [id for id in whole(amy, f"/Observation?_count=4&_sort={sign}date") if id in dated]
     assert found == sorted(dated, key=dated.__getitem__, reverse=bool(sign))
 
 
@@ -87,8 +77,8 @@ def test_filters_and_the_clients_own_values_hold_in_every_branch(as_user: MakeAp
     labs = as_user(
         "amy", "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory", at=united, sees="a"
     )
-    assert set(everything(labs, "/Observation?_count=3")) == {f"Observation/lab-{n}-chart-a" for n in range(LABS)}
-    assert set(everything(labs, "/Observation?status=final")) == {f"Observation/lab-{n}-chart-a" for n in range(0, LABS, 2)}
+    assert set(whole(labs, "/Observation?_count=3")) == {f"Observation/lab-{n}-chart-a" for n in range(LABS)}
+    assert set(whole(labs, "/Observation?status=final")) == {f"Observation/lab-{n}-chart-a" for n in range(0, LABS, 2)}
 
 
 @pytest.mark.parametrize(
@@ -124,5 +114,5 @@ def test_links_are_bound(amy: App, as_user: MakeApp, united: Gateway) -> None:
 
 def test_a_practitioner_searches_a_patients_compartment_exactly(as_user: MakeApp, united: Gateway, hapi: Hapi) -> None:
     house = as_user("dr-house", "user/*.rs", sees="abcw", at=united)
-    assert set(everything(house, "/Patient/pat-a/Observation?_count=4")) == EVERY
-    assert "Observation/performed-by-anna" in everything(house, "/Patient/pat-c/Observation")
+    assert set(whole(house, "/Patient/pat-a/Observation?_count=4")) == EVERY
+    assert "Observation/performed-by-anna" in whole(house, "/Patient/pat-c/Observation")

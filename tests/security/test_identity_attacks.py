@@ -29,12 +29,11 @@ from smart_gateway.tokens.token_endpoint import TokenEndpoint
 from smart_gateway.tokens.token_exchange import ExchangedTokens, ExchangeTerms
 from smart_gateway.tokens.transport import Received
 from smart_gateway.tokens.verifier import Verifier
-from tests.gateway.test_unions import link
 from tests.support.asgi import FHIR, PUBLIC, Conversation, FakeVerifier, Front, Reply, ScriptedUpstream, code_of, observation, searchset
 from tests.support.certificates import Certified, authority
 from tests.support.deciding import BASES, policy, principal, scopes
 from tests.support.issuer import ISSUER, MemoryTransport, Posted, ScriptedIssuer, json_answer, make_key
-from tests.support.paging import PagingUpstream
+from tests.support.paging import PagingUpstream, link
 from tests.support.proofs import proof, thumbprint
 from tests.support.uma import BASIC
 

@@ -1,4 +1,4 @@
-"""A FHIR server in memory that searches by reference and gives its matches in pages, in the three styles that servers have."""
+"""A FHIR server in memory that searches by reference and gives its matches in pages, in the styles that servers have; and its reader."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from tests.support.asgi import UPSTREAM, Asked, Reply, ScriptedUpstream, outcome, searchset
+import httpx
+
+from tests.support.asgi import UPSTREAM, Asked, Front, Reply, ScriptedUpstream, observation, outcome, searchset
 
 Resource = Mapping[str, Any]
 
@@ -83,3 +85,27 @@ def _references(resource: Resource, member: str) -> list[str]:
 
 def _date(resource: Resource, code: str) -> str:
     return str(resource["meta"]["lastUpdated"] if code == "_lastUpdated" else resource.get("effectiveDateTime", ""))
+
+
+def ids(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [f"{entry['resource']['resourceType']}/{entry['resource']['id']}" for entry in response.json().get("entry", [])]
+
+
+def link(response: httpx.Response, relation: str = "next") -> str | None:
+    return next((found["url"] for found in response.json()["link"] if found["relation"] == relation), None)
+
+
+async def pages(front: Front, target: str, **options: Any) -> list[list[str]]:
+    """The ids on every page, following next."""
+    response = await front.request(options.pop("method", "GET"), target, **options)
+    found = [ids(response)]
+    while (url := link(response)) is not None:
+        response = await front.get(url)
+        found.append(ids(response))
+        assert len(found) < 200
+    return found
+
+
+def performed(id: str, patient: str = "123", subject: str = "456", **members: Any) -> dict[str, Any]:
+    return observation(id, subject, performer=[{"reference": f"Patient/{patient}"}], **members)
