@@ -95,12 +95,12 @@ class LabelLimit:
         Never where a label may be one that only the check understands. Each ``:not`` is a parameter of its own: what several values of
         one mean, servers do not agree on.
         """
-        said = [("_security", _token(code)) for code in self.required]
+        said = [("_security", _tokens(code)) for code in self.required]
         if self.ceiling != _HIGHEST:
             above = LADDER[_rank(self.ceiling) + 1 :]
             said += [("_security:not", _confidentiality_token(code)) for code in above]
             if self.hides_unlabelled:
-                said.append(("_security", ",".join(_confidentiality_token(code) for code in LADDER if code not in above)))
+                said.append(("_security", ",".join(_tokens(_confidentiality_token(code)) for code in LADDER if code not in above)))
         pairs = [code for code in self.forbidden if all(part is not None for part in _pair(code))]
         said += [("_security:not", _token(code)) for code in pairs[:_MOST_SAID]]
         return tuple(said), self.ceiling == _HIGHEST and not self.forbidden
@@ -149,6 +149,15 @@ def _system(text: str) -> str:
     return _V3 + plain[len(_OLD_V3) :] if plain.startswith(_OLD_V3) else plain
 
 
+def _names(system: str) -> tuple[str, ...]:
+    """What a server may have stored a code system as: a search by one name does not find what has another."""
+    system = _system(system)
+    if not system.startswith(_V3):
+        return (system,)
+    oids = tuple(f"urn:oid:{oid}" for oid, named in _OIDS.items() if named == system)
+    return (system, _OLD_V3 + system.removeprefix(_V3), *oids)
+
+
 def _confidentiality(label: _Label) -> int | None:
     """How confidential ``label`` makes a resource; None where it says nothing of that. What is not known is the highest."""
     if label.system == CONFIDENTIALITY and label.code in LADDER:
@@ -185,6 +194,12 @@ def _pair(code: str) -> tuple[str | None, str | None]:
 def _token(code: str) -> str:
     system, plain = _pair(code)
     return f"{escape(system or '')}|{escape(plain or '')}"
+
+
+def _tokens(code: str) -> str:
+    """The same code under each name of its system, as alternatives."""
+    system, plain = _pair(code)
+    return ",".join(f"{escape(name)}|{escape(plain or '')}" for name in _names(system or ""))
 
 
 def _confidentiality_token(code: str) -> str:
