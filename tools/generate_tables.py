@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tables.compiling import affects_state, compile_table
 from tables.sources import DIGESTS, fetch, read
-from tables.writing import page_text, sources_text, table_text
+from tables.writing import elements_text, page_text, sources_text, table_text
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "smart_gateway" / "fhir" / "data"
@@ -29,9 +29,11 @@ def generate(jars: Path) -> dict[Path, str]:
     operations = affects_state(definitions["r4b"])
     tables = {name: compile_table(item, operations) for name, item in definitions.items()}
     texts = {name: table_text(table) for name, table in tables.items()}
+    elements = {name: elements_text(table) for name, table in tables.items()}
     return {
         **{DATA / f"{name}.json": text for name, text in texts.items()},
-        DATA / "SOURCES.json": sources_text(texts, TOOLS, ROOT),
+        **{DATA / f"{name}.elements.json": text for name, text in elements.items()},
+        DATA / "SOURCES.json": sources_text(texts, elements, TOOLS, ROOT),
         PAGE: page_text(PAGE.read_text(encoding="utf-8"), tables),
     }
 

@@ -204,8 +204,9 @@ def test_r4_operations_change_state_as_r4b_says():
 def test_data_and_tool_are_those_that_were_recorded():
     record = json.loads((DATA / "SOURCES.json").read_bytes())
     for name in RELEASES:
-        data = (DATA / f"{name}.json").read_bytes()
-        assert hashlib.sha256(data).hexdigest() == record["releases"][name]["table_sha256"], f"{name}.json: run tools/generate_tables.py"
+        for file, key in ((f"{name}.json", "table_sha256"), (f"{name}.elements.json", "elements_sha256")):
+            digest = hashlib.sha256((DATA / file).read_bytes()).hexdigest()
+            assert digest == record["releases"][name][key], f"{file}: run tools/generate_tables.py"
     tools = [ROOT / "tools" / "generate_tables.py", *(ROOT / "tools" / "tables").glob("*.py")]
     assert record["tool_sha256"] == {path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in tools}, (
         "the generator changed: run tools/generate_tables.py"

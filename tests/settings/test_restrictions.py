@@ -217,3 +217,33 @@ def test_field_rules(tmp_path: Path) -> None:
 def test_field_rules_that_cannot_be_meant(tmp_path: Path, rule: str, key: str, says: str) -> None:
     errors = found(tmp_path, f"  fields: [{rule}]", Severity.ERROR)
     assert any(k == key and says in text for k, text in errors), errors
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "says", "nearest"),
+    [
+        ("{type: Patient, permissions: rs, hide: [birthDate, nmae]}", "hide[1]", "Patient has no element nmae", "name"),
+        ("{type: Patient, permissions: rs, hide: [Patient.contact.nmae]}", "hide[0]", "no element nmae", "Patient.contact.name"),
+        ("{type: Observation, permissions: rs, hide: [value]}", "hide[0]", "Observation has no element value", "value[x]"),
+        ("{type: Patient, permissions: u, only: [\"identifier.where(sytem='x')\"]}", "only[0]", "a text", "identifier.where(system='x')"),
+        ("{type: Patient, permissions: u, only: [telcom]}", "only[0]", "Patient has no element telcom", "telecom"),
+        ("{type: '*', permissions: u, keep: [meta.securty]}", "keep[0]", "meta has no element securty", "meta.security"),
+        ("{type: '*', permissions: rs, hide: [nmae.family]}", "hide[0]", "no type has an element nmae", "name.family"),
+        ("{type: Patient, permissions: rs, hide: [xyzzy]}", "hide[0]", "Patient has no element xyzzy", None),
+    ],
+)
+def test_a_rule_on_no_element_is_an_error_with_its_place(tmp_path: Path, rule: str, key: str, says: str, nearest: str | None) -> None:
+    report = examine(written(tmp_path, f"  fields:\n    - {rule}"), ENVIRONMENT, proxying=True)
+    [finding] = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    assert finding.key == f"policy.fields[0].{key}"
+    assert says in finding.text
+    assert finding.nearest == nearest
+    assert finding.place.line == 6
+
+
+def test_elements_are_those_of_the_release_of_the_server(tmp_path: Path) -> None:
+    policy = "  fields: [{type: Encounter, permissions: rs, hide: [actualPeriod]}]"
+    assert [key for key, _ in found(tmp_path, policy, Severity.ERROR)] == ["policy.fields[0].hide[0]"]
+    file = written(tmp_path, policy)
+    file.write_text(file.read_text().replace("fhir_version: R4", "fhir_version: R5"))
+    assert not [one for one in examine(file, ENVIRONMENT, proxying=True).findings if one.severity is Severity.ERROR]

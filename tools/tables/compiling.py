@@ -10,6 +10,7 @@ from tables.expressions import Branch, Name, Path, Unsupported, branches, compil
 from tables.overrides import AFFECTS_STATE, COMPONENT_EXPRESSIONS, COMPONENT_KINDS, OVERRIDES
 from tables.schema import Schema
 from tables.sources import VERSIONS, Definition, Definitions, flag, many, one
+from tables.structures import structures
 from tables.summaries import summary_members
 
 _RESOURCE = Name("%resource")
@@ -17,9 +18,10 @@ _RESOURCE = Name("%resource")
 
 @dataclass
 class Table:
-    """One release's table as it is written, and beside it why a parameter has no paths: by (type, code)."""
+    """One release's table as it is written, with that of its ``elements``; and why a parameter has no paths: by (type, code)."""
 
     content: dict[str, Any]
+    elements: dict[str, str]
     reasons: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
@@ -95,7 +97,8 @@ def compile_table(definitions: Definitions, operations: Mapping[str, bool]) -> T
             "operations": [_operation(item, operations) for item in sorted(definitions.operations, key=lambda item: one(item, "id"))],
             "summaries": {"true": {}, "text": {}},
             "parameters": {},
-        }
+        },
+        structures(schema),
     )
     pairs = [(base, parameter) for parameter in definitions.parameters for base in many(parameter, "base")]
     for base, parameter in sorted(pairs, key=lambda pair: (pair[0], one(pair[1], "code"))):

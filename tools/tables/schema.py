@@ -21,7 +21,9 @@ class Place:
 
 
 @dataclass(frozen=True)
-class _Element:
+class Element:
+    """What is defined of an element; ``reference`` is the path of the one whose children it has (contentReference)."""
+
     types: tuple[str, ...]
     reference: str | None
     in_summary: bool
@@ -32,7 +34,7 @@ class Schema:
     """All elements of a release by path, such as ``Observation.value[x]``."""
 
     def __init__(self, definitions: Definitions) -> None:
-        self._elements: dict[str, _Element] = {}
+        self._elements: dict[str, Element] = {}
         self._below: dict[str, list[str]] = {}
         self._primitive: set[str] = set()
         self.concrete: list[str] = []
@@ -56,7 +58,7 @@ class Schema:
             if path == f"{name}.id" and one(structure, "kind") == "resource":
                 types = ("id",)
             mandatory = int(one(element, "min", 0)) > 0
-            self._elements[path] = _Element(types, reference and reference.rpartition("#")[2], flag(element, "isSummary"), mandatory)
+            self._elements[path] = Element(types, reference and reference.rpartition("#")[2], flag(element, "isSummary"), mandatory)
             parent, _, last = path.rpartition(".")
             self._below.setdefault(parent, []).append(last)
 
@@ -73,6 +75,14 @@ class Schema:
     def members(self, at: str) -> list[str]:
         """All members that an element path or type has in JSON, each type of a choice as its own."""
         return [place.member for name in self._below.get(at, ()) for place in self.children(at, name.removesuffix("[x]"))]
+
+    def below(self, at: str) -> dict[str, Element]:
+        """The elements directly below an element path or type, by name; a choice is one, ``value[x]``."""
+        return {name: self._elements[f"{at}.{name}"] for name in self._below.get(at, ())}
+
+    def types(self, path: str) -> tuple[str, ...]:
+        """The types that the element at ``path`` may have."""
+        return self._elements[path].types
 
     def in_summary(self, at: str, member: str) -> str | None:
         """What the JSON ``member`` of ``at`` leads to, where it is marked isSummary; else None."""
@@ -92,7 +102,7 @@ class Schema:
         """Whether the resource type ``type`` is derived from DomainResource: all are that are not derived from Resource directly."""
         return self.roots[type] != "Resource"
 
-    def _named(self, at: str, member: str) -> tuple[_Element, Place] | None:
+    def _named(self, at: str, member: str) -> tuple[Element, Place] | None:
         """The element that has the JSON name ``member`` under ``at``."""
         for name in self._below.get(at, ()):
             for place in self.children(at, name.removesuffix("[x]")):

@@ -24,6 +24,11 @@ def table_text(table: Table) -> str:
     return "{\n " + ",\n ".join(members) + "\n}\n"
 
 
+def elements_text(table: Table) -> str:
+    """The table of elements as JSON."""
+    return _lines(table.elements, 1, 0) + "\n"
+
+
 def _lines(value: Any, depth: int, indent: int) -> str:
     if depth == 0 or not value:
         return json.dumps(value, ensure_ascii=False)
@@ -36,7 +41,7 @@ def _lines(value: Any, depth: int, indent: int) -> str:
     return f"{opening}{margin} " + f",{margin} ".join(parts) + f"{margin}{closing}"
 
 
-def sources_text(tables: Mapping[str, str], tools: Iterable[Path], root: Path) -> str:
+def sources_text(tables: Mapping[str, str], elements: Mapping[str, str], tools: Iterable[Path], root: Path) -> str:
     """The record of what the tables were made from and by: jars, tool files and tables with their sha256."""
     content = {
         "content": "HL7 FHIR definitions, CC0-1.0 (https://hl7.org/fhir/license.html)",
@@ -46,6 +51,7 @@ def sources_text(tables: Mapping[str, str], tools: Iterable[Path], root: Path) -
                 "artifact": ARTIFACT.format(name=name),
                 "artifact_sha256": DIGESTS[name],
                 "table_sha256": _digest(text.encode()),
+                "elements_sha256": _digest(elements[name].encode()),
             }
             for name, text in tables.items()
         },

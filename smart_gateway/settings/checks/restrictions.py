@@ -7,6 +7,7 @@ from itertools import permutations
 from typing import TypeVar
 
 from smart_gateway.boundary.labels import LADDER
+from smart_gateway.fhir.structures import load_structures
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.comparing.fields import bounds_as_much, hides_as_much
 from smart_gateway.policy.rules.fielding import FieldRule
@@ -71,6 +72,8 @@ def check_fields(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem
         yield from _whom(rule.when, (*path, "when"), settings)
         if rule.type not in vocabulary.types and rule.type != "*":
             yield Problem((*path, "type"), f"FHIR {vocabulary.release} has no such resource type", nearest(rule.type, vocabulary.types))
+        else:
+            yield from _unknown_elements(rule, index, vocabulary)
         yield from _purpose(rule, path)
         yield from _elements(rule, path)
     yield from _idle(build_fields(settings.policy.fields), _fixes_as_much)
@@ -120,6 +123,19 @@ def _elements(rule: FieldSettings, path: KeyPath) -> Iterator[Problem]:
             yield Problem(below, "cannot be hidden: without it nothing can be told of the resource")
     if rule.hide is not None and rule.type == "Binary":
         yield Problem((*path, "type"), "is given as raw content too: use policy.binary or scopes")
+
+
+def _unknown_elements(rule: FieldSettings, index: int, vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Names of no element: a rule that hides or keeps nothing by them must not start, nor one that lets nothing be written."""
+    (built,) = build_fields([rule])
+    structures, types = load_structures(vocabulary.release), vocabulary.types if rule.type == "*" else {rule.type}
+    listed = {"hide": (rule.hide, built.hide), "only": (rule.only, built.only), "keep": (rule.keep, built.keep)}
+    for key, (texts, paths) in listed.items():
+        for place, (text, path) in enumerate(zip(texts or (), paths or (), strict=True)):
+            unknown = structures.unknown(path, types) if path.text != "resourceType" else None
+            if unknown is not None:
+                guess = unknown.valid.get(nearest(unknown.name, unknown.valid) or "")
+                yield Problem(("policy", "fields", index, key, place), unknown.text, guess and text.removesuffix(path.text) + guess)
 
 
 def _types(types: list[str], path: KeyPath, vocabulary: Vocabulary) -> Iterator[Problem]:
