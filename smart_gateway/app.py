@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,12 +34,11 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Patterns:
     """How the app keeps itself informed; all in seconds. ``first`` is the pause after a failed look at the CapabilityStatement,
-    doubled up to ``most``; ``refresh`` the pause after a good one; ``retire`` how long replaced parts serve on."""
+    doubled up to ``most``; ``refresh`` the pause after a good one."""
 
     first: float = 1.0
     most: float = 300.0
     refresh: float = 3600.0
-    retire: float = 60.0
 
 
 @dataclass(slots=True)
@@ -50,6 +49,23 @@ class Generation:
     snapshot: Snapshot
     app: ASGIApp
     gateway: Gateway
+    _under_way: int = 0
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request to its end, whatever comes after this state."""
+        self._under_way += 1
+        try:
+            await self.gateway(scope, receive, send)
+        finally:
+            self._under_way -= 1
+            self._ended.set()
+
+    async def idle(self) -> None:
+        """Waits until none of its requests is under way."""
+        while self._under_way:
+            self._ended.clear()
+            await self._ended.wait()
 
     async def aclose(self, successor: Generation | None = None) -> None:
         await self.built.aclose(None if successor is None else successor.built)
@@ -81,6 +97,7 @@ class SmartGateway:
         self._dry_run = dry_run
         self._patterns = patterns or Patterns()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retiring = asyncio.Lock()
         self._learning: asyncio.Task[None] | None = None
         self._stopping = False
         self._root_path = ""
@@ -93,7 +110,7 @@ class SmartGateway:
         if self._learning is None and scope["type"] == "http":
             self._root_path = scope.get("root_path", "")
             self._learn()
-        await self._generation.gateway(scope, receive, send)
+        await self._generation.serve(scope, receive, send)
 
     @property
     def threshold(self) -> Threshold:
@@ -118,6 +135,7 @@ class SmartGateway:
     def put_in_force(self, made: Generation) -> None:
         """Judges by ``made`` the requests that begin from now on."""
         old = self._generation
+        made.built.enter()
         if made.snapshot.policy.bases == old.snapshot.policy.bases:
             made.built.expansions.inherit(old.built.expansions)
             made.snapshot = _informed(made.snapshot, old.snapshot.policy.capabilities, made.built.expansions.sets())
@@ -144,13 +162,19 @@ class SmartGateway:
         """Says that the end is near: from now on the gateway is not ready, and still serves."""
         self._stopping = True
 
+    async def idle(self) -> None:
+        """Waits until everything that was begun is answered."""
+        async with self._retiring:
+            await self._generation.idle()
+
     async def aclose(self) -> None:
-        """Ends what runs in the background and closes connections and files."""
+        """Ends what runs in the background and, once everything that was begun is answered, closes connections and files."""
         self._stopping = True
-        tasks = [*self._tasks, *([self._learning] if self._learning is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._learning is not None:
+            self._learning.cancel()
+            await asyncio.gather(self._learning, return_exceptions=True)
+        await self.idle()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._generation.aclose()
 
     def _generate(self, settings: Settings, previous: Built | None) -> Generation:
@@ -210,10 +234,9 @@ class SmartGateway:
             pause = self._patterns.first if complete else min(pause * 2, self._patterns.most)
 
     async def _retire(self, old: Generation, successor: Generation) -> None:
-        """Closes what requests under way may still use, later."""
-        try:
-            await asyncio.sleep(self._patterns.retire)
-        finally:
+        """Closes what requests under way still use once they are answered; in order, for what two have in common ends with the later."""
+        async with self._retiring:
+            await old.idle()
             await old.aclose(successor)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:

@@ -116,7 +116,7 @@ class Tenants:
             for gateway in opened.values():
                 gateway.start()
         for name in old.gateways.keys() - self._state.gateways.keys():
-            self._keep(self._retire(old.gateways[name]))
+            self._keep(old.gateways[name].aclose())
 
     async def ready(self) -> bool:
         """Whether any tenant's requests can be judged: what one of them lacks must not cut off the others."""
@@ -128,11 +128,8 @@ class Tenants:
             gateway.stop()
 
     async def aclose(self) -> None:
-        """Ends what runs in the background and closes connections and files."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, *[gateway.aclose() for gateway in self._state.gateways.values()], return_exceptions=True)
+        """Ends what runs in the background and, once everything that was begun is answered, closes connections and files."""
+        await asyncio.gather(*self._tasks, *[gateway.aclose() for gateway in self._state.gateways.values()], return_exceptions=True)
 
     def _open(self, settings: Settings) -> SmartGateway:
         make = partial(SmartGateway, None, settings, sealing_key=self._sealing_key, dry_run=self._dry_run, patterns=self._patterns)
@@ -166,13 +163,6 @@ class Tenants:
             await send(message)
 
         await lifespan(scope, receive, send_on)
-
-    async def _retire(self, gateway: SmartGateway) -> None:
-        """Closes what requests under way may still use, later."""
-        try:
-            await asyncio.sleep(self._patterns.retire)
-        finally:
-            await gateway.aclose()
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -36,7 +36,7 @@ STATEMENT = {
 PATIENT = {"resourceType": "Patient", "id": "123"}
 OTHER = {"resourceType": "Patient", "id": "456"}
 ISSUER = ScriptedIssuer()
-QUICK = Patterns(first=0.001, most=0.002, refresh=0.001, retire=0.0)
+QUICK = Patterns(first=0.001, most=0.002, refresh=0.001)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ class _Job(msgspec.Struct, array_like=True):
     query: Pairs
     types: tuple[str, ...]
     level: str | None
+    group: str | None = None
 
 
 class _File(msgspec.Struct, array_like=True):
@@ -65,7 +66,7 @@ class JobSealer:
 
     def _job(self, job: ExportJob) -> _Job:
         types = _ALL if job.types == self.access.policy.vocabulary.types else tuple(sorted(job.types))
-        return _Job(job.path, job.query, types, job.level)
+        return _Job(job.path, job.query, types, job.level, job.group)
 
     def _url(self, place: ExportPlace, payload: bytes) -> str:
         context = _context(place, self.access)
@@ -139,4 +140,4 @@ def _unseal(place: ExportPlace, token: str, decoder: msgspec.json.Decoder[_T], a
 
 def _opened(held: _Job, access: Access) -> ExportJob:
     types = access.policy.vocabulary.types if held.types == _ALL else frozenset(held.types)
-    return ExportJob(held.path, held.query, types, held.level)
+    return ExportJob(held.path, held.query, types, held.level, held.group)

@@ -25,7 +25,7 @@ from smart_gateway.cli.workers import supervise
 from smart_gateway.errors import SmartGatewayError
 from smart_gateway.gateway.callers.listeners import listening
 from smart_gateway.gateway.edge.protocol import strict_protocol
-from smart_gateway.gateway.edge.tls import ServedTls
+from smart_gateway.gateway.edge.tls import ServedTls, tls_context
 from smart_gateway.gateway.snapshot import Snapshot
 from smart_gateway.settings.building.listeners import Door, build_doors
 from smart_gateway.settings.building.senders import build_tls
@@ -154,12 +154,15 @@ class _Process:
             proxy.should_exit = True
 
     def _adopt(self, settings: Settings) -> None:
-        """Certificates first: where their files do not fit, the rest stays as it is too."""
+        """Certificates are read first, and count last: where anything does not fit, all stays as it is, authorities too."""
+        renewed = []
         for door in build_doors(settings):
             served = self._tls.get(door.name)
             if served is not None and door.tls is not None:
-                served.renew(build_tls(door.tls, settings))
+                renewed.append((served, tls_context(build_tls(door.tls, settings))))
         self._gateway.adopt(settings)
+        for served, context in renewed:
+            served.renew(context)
         self._explains = settings.server.explain
 
     def _handle_signals(self, reloader: Reloader) -> None:

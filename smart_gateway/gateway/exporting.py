@@ -75,7 +75,7 @@ class Exporting:
         place = locate_job(received.text(b"content-location") or "", policy.bases, policy.vocabulary.types)
         if place is None:
             raise UpstreamError("The FHIR server tells of the export at an address that is not below its base: it cannot be given out.")
-        url = self._links().job_url(ExportJob(*place, rule.types, rule.level))
+        url = self._links().job_url(ExportJob(*place, rule.types, rule.level, rule.group))
         return Answer(_ACCEPTED, ((b"content-location", url.encode("ascii")),), b"")
 
     async def _status(self, job: ExportJob, request: UpstreamRequest) -> Answer | Deny:

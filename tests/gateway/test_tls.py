@@ -115,7 +115,7 @@ async def test_certificate_and_authorities_are_renewed_while_it_listens(tmp_path
     tls = ServedTls(files(tmp_path))
     async with listening(tmp_path, tls) as gateway:
         assert await gateway.get(ANNE) == 200
-        tls.renew(files(tmp_path, ca=OTHER_CA, serves=OTHER_CA.issue("gateway")))
+        tls.renew(tls_context(files(tmp_path, ca=OTHER_CA, serves=OTHER_CA.issue("gateway"))))
         assert await gateway.get(OTHER_CA.issue("ben"), by=OTHER_CA) == 200
         with pytest.raises(httpx.TransportError):
             await gateway.get(ANNE, by=OTHER_CA)
@@ -128,7 +128,7 @@ async def test_files_that_do_not_fit_leave_the_old_ones_in_force(tmp_path: Path)
     async with listening(tmp_path, tls) as gateway:
         good.key.write_bytes(OTHER_CA.key_pem)
         with pytest.raises(OSError, match="KEY_VALUES_MISMATCH"):
-            tls.renew(good)
+            tls.renew(tls_context(good))
         assert await gateway.get(ANNE) == 200
 
 

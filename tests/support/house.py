@@ -20,7 +20,7 @@ from smart_gateway.settings.model import Settings
 from tests.support.asgi import Asked, Reply, ScriptedUpstream
 from tests.support.issuer import ScriptedIssuer, make_key
 
-CALM = Patterns(first=60.0, most=60.0, refresh=60.0, retire=1.0)
+CALM = Patterns(first=60.0, most=60.0, refresh=60.0)
 NORTH, SOUTH = ScriptedIssuer("https://north.example.org"), ScriptedIssuer("https://south.example.org", [make_key("RS256", "key-2")])
 BASES = {"north": "https://fhir.example.org/fhir/north", "south": "https://south.example.org/fhir"}
 SEAL = "0123456789012345678901234567890123456789"

@@ -49,22 +49,24 @@ class Listener:
 
 
 ANONYMOUS = Principal("", anonymous=True)
+_ONLY = Listener()
 CLOSED = Listener("closed", Choices(Choice.REJECT, Choice.REJECT), Choices(Choice.REJECT, Choice.REJECT), ())
 
 
 class Listeners:
-    """The listeners by their names, and the principals that they have made: the same object for the same one each time."""
+    """The listeners by their names, and the principals that they have made: the same object for the same one each time.
+
+    Without any there is one without a name, for whom nothing is said.
+    """
 
     def __init__(self, *listeners: Listener, size: int = 10_000) -> None:
-        self._listeners = {listener.name: listener for listener in listeners}
+        self._listeners = {listener.name: listener for listener in listeners or (_ONLY,)}
         self._nobody = {listener.name: listener.nobody() for listener in listeners}
         self._limited: LRUCache[tuple[int, str], tuple[Principal, Principal]] = LRUCache(size)
         self._certified: LRUCache[str, tuple[Policy, Principal]] = LRUCache(size)
 
     def of(self, scope: Scope) -> Listener:
         """Where a request came in; one that the settings do not have any more lets nobody in."""
-        if not self._listeners:
-            return _ONLY
         return self._listeners.get(scope.get(_NAME, ""), CLOSED)
 
     def serves(self, scope: Scope) -> bool:
@@ -97,9 +99,6 @@ class Listeners:
             scopes = ScopeSet(rule.registered_scopes or ())
             held = self._certified[client] = (policy, Principal(BY_CERTIFICATE, client_id=client, scopes=scopes))
         return held[1]
-
-
-_ONLY = Listener()
 
 
 def require_certificate(listener: Listener, client: str | None, *, shown: bool) -> bool:

@@ -73,9 +73,9 @@ class ServedTls:
         self._newest = self.context
         self.context.sni_callback = self._choose
 
-    def renew(self, files: TlsFiles) -> None:
-        """Serves with what the files hold now. Raises OSError, and changes nothing, where that does not work."""
-        self._newest = tls_context(files)
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Serves with ``context``, what the files hold now."""
+        self._newest = context
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         """OpenSSL asks at each ClientHello, also at one that names no server."""

@@ -13,12 +13,13 @@ Pairs = tuple[tuple[str, str], ...]
 @dataclass(frozen=True, slots=True)
 class ExportJob:
     """One export: ``path`` and ``query`` are where the upstream tells of it, relative to its base; ``types`` what it exports; ``level`` the
-    type that the kick-off's path named (Patient, Group or None)."""
+    type that the kick-off's path named (Patient, Group or None), ``group`` the id of the Group."""
 
     path: tuple[str, ...]
     query: Pairs
     types: frozenset[str]
     level: str | None
+    group: str | None = None
 
 
 class FileKind(StrEnum):
@@ -44,10 +45,11 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class StartExport:
-    """The answer must be the 202 of a job; its status URL is sealed with ``types`` and ``level``."""
+    """The answer must be the 202 of a job; its status URL is sealed with ``types``, ``level`` and ``group``."""
 
     types: frozenset[str]
     level: str | None
+    group: str | None = None
 
 
 class ExportPlace(StrEnum):

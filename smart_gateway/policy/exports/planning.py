@@ -124,9 +124,10 @@ def _start(request: FhirRequest, types: frozenset[str], pairs: Pairs) -> Plan:
     # HAPI gives a job out again to whoever asks for the same, unless told not to: one client would then cancel another's.
     wish = (("Prefer", "respond-async" if handling is None else f"respond-async, handling={handling}"), ("Cache-Control", "no-cache"))
     checks = ("status and file URLs are sealed for this client and subject", "each line of a file is a resource of the file's type")
+    rule = StartExport(types, request.type, request.id)
     if request.method == "POST":
-        return Plan(StartExport(types, request.type), UpstreamRequest("POST", path, headers=wish, content=posted(pairs)), checks=checks)
-    return Plan(StartExport(types, request.type), UpstreamRequest("GET", path, pairs, headers=wish), checks=checks)
+        return Plan(rule, UpstreamRequest("POST", path, headers=wish, content=posted(pairs)), checks=checks)
+    return Plan(rule, UpstreamRequest("GET", path, pairs, headers=wish), checks=checks)
 
 
 def _named(asked: Kickoff, access: Access) -> frozenset[str]:
@@ -198,7 +199,7 @@ def _plan_open(request: FhirRequest) -> Decision:
 
 def plan_opened_job(job: ExportJob, method: str, access: Access) -> Plan | Deny:
     """The plan for the status of an opened job, or its end, by what the token may export now."""
-    denied = _require(job.types | _needed(job.level, access), access)
+    denied = _refuse_job(job, access)
     if denied is not None:
         return denied
     if method == "DELETE":
@@ -206,9 +207,16 @@ def plan_opened_job(job: ExportJob, method: str, access: Access) -> Plan | Deny:
     return Plan(CheckExportStatus(job), UpstreamRequest("GET", job.path, job.query))
 
 
+def _refuse_job(job: ExportJob, access: Access) -> Deny | None:
+    """What is left of ``job`` to the token now: all of its types, and the Group that it is about."""
+    if not may_export(access.client, job.level, job.group):
+        return Deny(403, (OTHER_GROUP,))
+    return _require(job.types | _needed(job.level, access), access)
+
+
 def plan_opened_file(file: ExportFile, method: str, access: Access) -> Plan | Deny:
     """The plan for an opened file, by what the token may export now."""
-    denied = _require(file.job.types | _needed(file.job.level, access), access)
+    denied = _refuse_job(file.job, access)
     if denied is not None:
         return denied
     held = exportable(access)

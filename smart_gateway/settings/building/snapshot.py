@@ -29,6 +29,7 @@ from smart_gateway.settings.sections.revocation import build_deny_list
 from smart_gateway.settings.sections.shared_cache import build_shared_cache
 from smart_gateway.settings.sections.uma import build_invitations, build_uma, uma_audiences
 from smart_gateway.settings.sections.value_sets import read_files
+from smart_gateway.tokens.cache import DenyList
 from smart_gateway.tokens.issuer import ClaimPaths, IssuerConfig
 from smart_gateway.tokens.possession import Possessions
 from smart_gateway.tokens.shared_cache import SharedCache
@@ -48,7 +49,12 @@ class Built:
     issuers: tuple[IssuerConfig, ...]
     cache: SharedCache
     audit: BuiltAudit
+    deny_list: DenyList
     expansions: Expansions = field(default_factory=Expansions)
+
+    def enter(self) -> None:
+        """Has its revocations count, also where the verifier goes on with those of a predecessor until now."""
+        self.verifier.deny_list = self.deny_list
 
     async def aclose(self, successor: Built | None = None) -> None:
         """Ends key fetches and the shared cache, unless ``successor`` goes on with them, and the audit trail."""
@@ -78,7 +84,7 @@ def build(
     sealing_keys = _sealing_keys(settings, sealing_key)
     cache = build_shared_cache(settings, sealing_keys, None if previous is None else previous.cache)
     audit = build_audit(settings, recording=recording)
-    verifier = _verifier(issuers, policy, cache, previous)
+    verifier = _verifier(issuers, policy, cache, deny_list, previous)
     snapshot = Snapshot(
         policy=policy,
         parser=RequestParser(policy.vocabulary, urlsplit(policy.bases.public).path, limits, policy.bases.public),
@@ -105,8 +111,7 @@ def build(
         dry_run=dry_run,
     )
     snapshot = _with_senders(snapshot, settings, build_possessions(settings, sealing_keys, cache))
-    verifier.deny_list = deny_list
-    return Built(snapshot, verifier, issuers, cache, audit, build_expansions(settings))
+    return Built(snapshot, verifier, issuers, cache, audit, deny_list, build_expansions(settings))
 
 
 def _with_senders(snapshot: Snapshot, settings: Settings, possessions: Possessions) -> Snapshot:
@@ -121,12 +126,14 @@ def _with_senders(snapshot: Snapshot, settings: Settings, possessions: Possessio
     )
 
 
-def _verifier(issuers: tuple[IssuerConfig, ...], policy: Policy, cache: SharedCache, previous: Built | None) -> Verifier:
+def _verifier(
+    issuers: tuple[IssuerConfig, ...], policy: Policy, cache: SharedCache, deny_list: DenyList, previous: Built | None
+) -> Verifier:
     """A key file may have changed under the same name: then nothing of what was read from it is kept."""
     same = previous is not None and (previous.issuers, previous.snapshot.policy.bases, previous.cache) == (issuers, policy.bases, cache)
     if previous is not None and same and all(issuer.jwks_file is None for issuer in issuers):
         return previous.verifier
-    return Verifier(issuers, policy.bases, HttpTransport(), cache=cache)
+    return Verifier(issuers, policy.bases, HttpTransport(), deny_list=deny_list, cache=cache)
 
 
 def build_expansions(settings: Settings) -> Expansions:

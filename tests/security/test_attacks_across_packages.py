@@ -1,0 +1,109 @@
+"""Attacks where parts of the gateway meet: tenants, hooks, sealed links, exports, listeners, reloads, emergencies. Each part by itself
+is attacked elsewhere; here what one of them opens must not be opened by way of another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smart_gateway import SettingsError
+from smart_gateway.app import SmartGateway
+from tests.support.house import BASES, CALM, NORTH, SHARED, House, ask, built, serving, token
+from tests.support.issuer import ScriptedIssuer, serve
+
+NORTH_BASE = BASES["north"]
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    return built(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[ScriptedIssuer]:
+    """An issuer whose keys are fetched, so that a reload goes on with what is known of its tokens."""
+    with serve(ScriptedIssuer()) as issuer:
+        yield issuer
+
+
+def trusting(issuer: ScriptedIssuer) -> dict[str, Any]:
+    return {"issuers": [{"issuer": issuer.issuer, "jwks_uri": issuer.jwks_uri, "algorithms": ["RS256"], "audiences": [SHARED]}]}
+
+
+def unopenable(house: House) -> dict[str, Any]:
+    """A tenant whose settings are right, and which cannot be opened all the same."""
+    (house.folder / "directory.ndjson").mkdir(exist_ok=True)
+    return house.tenant("south", policy={"audit": {"sinks": [{"file": "directory.ndjson"}]}})
+
+
+def at(app: Any, listener: str) -> Any:
+    """``app`` as one of its listeners serves it."""
+    return lambda scope, receive, send: app({**scope, "smart_gateway.listener": listener}, receive, send)
+
+
+@pytest.mark.parametrize("revoked", [{"subjects": ["subject-1"]}, {"jti": ["token-1"]}], ids=["subject", "token"])
+async def test_a_refused_reload_lets_no_revoked_token_in(house: House, served: ScriptedIssuer, revoked: dict[str, Any]) -> None:
+    """The tenant before the broken one was prepared already when the reload was refused."""
+    north, headers = {**house.tenant("north"), **trusting(served)}, token(SHARED, served)
+    async with serving(house.load({**north, "revocation": revoked}, house.tenant("south"))) as app:
+        with pytest.raises(SettingsError):
+            app.adopt(house.load(north, unopenable(house)))
+        assert (await ask(app, f"{NORTH_BASE}/Patient/123", headers)).status_code == 401
+        app.adopt(house.load(north, house.tenant("south")))
+        assert (await ask(app, f"{NORTH_BASE}/Patient/123", headers)).status_code == 200
+        with pytest.raises(SettingsError):
+            app.adopt(house.load({**north, "revocation": revoked}, unopenable(house)))
+        assert (await ask(app, f"{NORTH_BASE}/Patient/123", headers)).status_code == 200
+        app.adopt(house.load({**north, "revocation": revoked}, house.tenant("south")))
+        assert (await ask(app, f"{NORTH_BASE}/Patient/123", headers)).status_code == 401
+
+
+LIMITED = [{"name": "inner", "listen": "127.0.0.1:1", "limit": ["patient/Observation.rs"], "certificate": {"missing": "limit"}}]
+OTHER = [{"name": "other", "listen": "127.0.0.1:1"}]
+
+
+@pytest.mark.parametrize("later", [{}, {"listeners": OTHER}, {"listeners": OTHER, "listen": "127.0.0.1:2"}], ids=["none", "other", "both"])
+async def test_a_listener_that_a_reload_takes_away_lets_nobody_in(house: House, later: dict[str, Any]) -> None:
+    """It is there until the next start, and what limited it is gone."""
+    headers = token(NORTH_BASE, NORTH)
+    async with serving(house.load(house.tenant("north"), listeners=LIMITED)) as app:
+        assert (await ask(at(app, "inner"), f"{NORTH_BASE}/Patient/123", headers)).status_code == 403
+        app.adopt(house.load(house.tenant("north"), **later))
+        assert (await ask(at(app, "inner"), f"{NORTH_BASE}/Patient/123", headers)).status_code == 404
+    settings = house.load(house.tenant("north"), listeners=LIMITED).of("north")
+    single = SmartGateway(None, settings, patterns=CALM)
+    single.adopt(house.load(house.tenant("north"), **later).of("north"))
+    answer = await ask(at(single, "inner"), f"{NORTH_BASE}/Patient/123", headers)
+    assert answer.status_code == 401
+    await single.aclose()
+    assert house.asked("north") == []
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["changed", "gone"])
+async def test_what_began_before_a_reload_is_answered_and_on_record_however_long_it_takes(house: House, gone: bool) -> None:
+    waiting, going = asyncio.Event(), asyncio.Event()
+    async with serving(house.load(house.tenant("north"), house.tenant("south"))) as app:
+        north = house.servers["north"]
+        slow = type(north).__call__
+
+        class Slow(type(north)):  # type: ignore[misc]
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                if scope["path"].endswith("/Patient/123"):
+                    waiting.set()
+                    await going.wait()
+                await slow(self, scope, receive, send)
+
+        north.__class__ = Slow
+        asking = asyncio.create_task(ask(app, f"{NORTH_BASE}/Patient/123", token(NORTH_BASE, NORTH)))
+        await waiting.wait()
+        later = [house.tenant("north", policy={"limits": {"entries": 5}})] if not gone else []
+        app.adopt(house.load(*later, house.tenant("south")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        going.set()
+        assert (await asking).status_code == 200
+    assert [(event["instance"], event["status"]) for event in house.events("north")] == [("north", 200)]
