@@ -5,20 +5,21 @@ Whatever a rule is for is tagged, be the element there or not: the tag must not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from smart_gateway.errors import UpstreamError
-from smart_gateway.fhir.fields import Member, items_at, members_at, without
+from smart_gateway.fhir.bundles import resources_in
+from smart_gateway.fhir.fields import FieldPath, Member, items_at, members_at, without
 from smart_gateway.fhir.strict_json import JsonError, parse_json
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.rules.fielding import FieldBounds
+from smart_gateway.policy.rules.fielding import NARRATIVE, FieldBounds
+from smart_gateway.request.operations import holds_resource
 
 _SUBSETTED = b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}'
-# Where resources are in others: by type, the array, and the member of its items.
-_HELD = {"Bundle": (("entry", "resource"),), "Parameters": (("parameter", "resource"),)}
 _DEEPEST = 256  # a Bundle of batches of Bundles
 _Rewrite = Callable[[bytes], bytes]
+_Holders = tuple[dict[str, Any], ...]  # the resources that contain one, whose labels are its own
 
 
 def masked(body: bytes, access: Access) -> bytes:
@@ -30,31 +31,51 @@ def masked(body: bytes, access: Access) -> bytes:
     if not fields.hides or not body:
         return body
     try:
-        return _inner(body.strip(b" \t\r\n"), fields)
+        data = body.strip(b" \t\r\n")
+        return _masked(data, parse_json(data, max_depth=_DEEPEST), fields)
     except (JsonError, RecursionError):
         raise UpstreamError("The upstream's answer cannot be read, and elements of it are to be hidden.") from None
 
 
-def _resource(data: bytes, value: dict[str, Any], fields: FieldBounds, *, tag: bool) -> bytes:
-    """One resource; ``value`` is what ``data`` decodes to."""
-    type = value.get("resourceType")
-    name = type if isinstance(type, str) else ""
-    if isinstance(value.get("contained"), list):
-        data = _rewrite_member(data, "contained", lambda raw: _each(raw, value["contained"], fields, tag=False))
-    for array, member in _HELD.get(name, ()):
-        data = _held(data, array, member, fields)
-    hidden = fields.hidden_in(value, name)
+def _masked(data: bytes, value: Any, fields: FieldBounds, holders: _Holders = ()) -> bytes:
+    """``data``, which decodes to ``value``, with every resource in it masked, wherever it stands: a server may put one anywhere."""
+    if isinstance(value, list):
+        spans, _ = items_at(data, 0)
+        return _spliced(data, spans, [_masked(data[a:b], one, fields, holders) for (a, b), one in zip(spans, value, strict=True)])
+    if not isinstance(value, dict):
+        return data
+    if "resourceType" not in value:
+        return _inside(data, value, fields, holders)
+    hidden = _hidden(value, fields, holders)
+    data = _inside(data, value, fields, (), (*holders, value))
     if not hidden:
         return data
-    data = without(data, hidden)
-    return _tagged(data) if tag else data
+    return without(data, hidden) if holders else _tagged(without(data, hidden))
 
 
-def _each(raw: bytes, values: list[Any], fields: FieldBounds, *, tag: bool) -> bytes:
-    """Every resource of an array."""
-    spans, _ = items_at(raw, 0)
-    made = [_resource(raw[a:b], v, fields, tag=tag) if isinstance(v, dict) else raw[a:b] for (a, b), v in zip(spans, values, strict=True)]
-    return _spliced(raw, spans, made)
+def _hidden(resource: dict[str, Any], fields: FieldBounds, holders: _Holders) -> tuple[FieldPath, ...]:
+    """What is hidden of it; its narrative also where something is of what it contains, for that has none of its own."""
+    own = fields.hidden_in(resource, _type(resource), *holders)
+    if own:
+        return own
+    contained = resources_in(resource.get("contained"))
+    return (NARRATIVE,) if any(fields.hidden_in(one, _type(one), *holders, resource) for one in contained) else ()
+
+
+def _type(resource: Mapping[str, Any]) -> str:
+    type = resource["resourceType"]
+    return type if isinstance(type, str) else ""
+
+
+def _inside(data: bytes, value: dict[str, Any], fields: FieldBounds, holders: _Holders, containing: _Holders = ()) -> bytes:
+    """The object with the resources in its members masked; ``containing`` hold those of ``contained``."""
+    names = {name for name, inner in value.items() if holds_resource(inner)}
+    if not names:
+        return data
+    members = [member for member in members_at(data, 0)[0] if member.name in names]
+    held = [containing if member.name == "contained" else holders for member in members]
+    made = [_masked(data[m.value : m.end], value[m.name], fields, by) for m, by in zip(members, held, strict=True)]
+    return _spliced(data, [(member.value, member.end) for member in members], made)
 
 
 def _spliced(raw: bytes, spans: list[tuple[int, int]], made: list[bytes]) -> bytes:
@@ -64,29 +85,6 @@ def _spliced(raw: bytes, spans: list[tuple[int, int]], made: list[bytes]) -> byt
         parts += [raw[place:start], part]
         place = end
     return b"".join((*parts, raw[place:]))
-
-
-def _held(data: bytes, array: str, member: str, fields: FieldBounds) -> bytes:
-    """The resources in the items of ``array``, and in the parts of a parameter, however deep; and what an entry answers beside them."""
-
-    def rewrite_items(raw: bytes) -> bytes:
-        if not raw.startswith(b"["):
-            return raw
-        spans, _ = items_at(raw, 0)
-        return _spliced(raw, spans, [rewrite_item(raw[start:end]) for start, end in spans])
-
-    def rewrite_item(raw: bytes) -> bytes:
-        if not raw.startswith(b"{"):
-            return raw
-        raw = _rewrite_member(raw, member, lambda inner: _inner(inner, fields))
-        return _rewrite_member(raw, "part", rewrite_items)
-
-    return _rewrite_member(data, array, rewrite_items)
-
-
-def _inner(data: bytes, fields: FieldBounds) -> bytes:
-    value = parse_json(data, max_depth=_DEEPEST)
-    return _resource(data, value, fields, tag=True) if isinstance(value, dict) else data
 
 
 def _rewrite_member(data: bytes, name: str, rewrite: _Rewrite) -> bytes:

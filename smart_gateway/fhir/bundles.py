@@ -115,6 +115,17 @@ def standing(resource: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return _inside(resource)
 
 
+def resources_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every object in a decoded JSON value that says that it is a resource, itself among them, wherever it stands."""
+    if isinstance(value, dict):
+        if "resourceType" in value:
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for below in value:
+            yield from resources_in(below)
+
+
 def _inside(resource: Mapping[str, Any], type: str | None = None) -> Iterator[Mapping[str, Any]]:
     if (type or resource.get("resourceType")) in CARRIERS:
         for name, value in resource.items():

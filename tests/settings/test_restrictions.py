@@ -209,6 +209,7 @@ def test_field_rules(tmp_path: Path) -> None:
         ("{type: Patient, permissions: rs, hide: [Observation.value]}", "policy.fields[0].hide[0]", "an element of Observation"),
         ("{type: Patient, permissions: rs, hide: [meta]}", "policy.fields[0].hide[0]", "cannot be hidden"),
         ("{type: Patient, permissions: rs, hide: [Patient.id]}", "policy.fields[0].hide[0]", "cannot be hidden"),
+        ("{type: Patient, permissions: rs, hide: [meta.versionId]}", "policy.fields[0].hide[0]", "cannot be hidden"),
         ("{type: Patient, permissions: rs, hide: ['name[0]']}", "policy.fields[0].hide[0]", "must be an element"),
         ("{type: Patient, permissions: rs, hide: []}", "policy.fields[0].hide", "must not be empty"),
         ("{type: Binary, permissions: rs, hide: [data]}", "policy.fields[0].type", "raw content"),

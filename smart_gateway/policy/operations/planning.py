@@ -19,6 +19,7 @@ from smart_gateway.policy.operations.arguments import Judged, judge_arguments
 from smart_gateway.policy.operations.calls import Call, as_it_came, asking
 from smart_gateway.policy.operations.checks import CheckMeta, CheckOutcome, CheckTerms
 from smart_gateway.policy.operations.opened import opened_for, plan_opened_operation
+from smart_gateway.policy.operations.revealing import revealing_call
 from smart_gateway.policy.operations.table import Answers, Kind, Opening, OperationRule, Reach, level_of, rule_for
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.parameters.judging import judge
@@ -77,9 +78,10 @@ def plan_operation(request: FhirRequest, access: Access) -> Decision:
     if refused is not None:
         return refused
     judged = judge_arguments(rule, request, access)
-    if judged.refused:
-        causes, missing = [r.denial for r in judged.refused], [m for r in judged.refused for m in r.missing]
-        return Deny(403, tuple(causes), tuple(dict.fromkeys(missing)), _grounds(request, opening, access))
+    causes = (*[r.denial for r in judged.refused], *revealing_call(request, rule, judged, access))
+    if causes:
+        missing = [m for r in judged.refused for m in r.missing]
+        return Deny(403, causes, tuple(dict.fromkeys(missing)), _grounds(request, opening, access))
     if judged.foreign is not None:
         return foreign(request, access, judged.foreign)
     decision = _PLANNERS[rule.answers](request, rule, boundary, judged, access)

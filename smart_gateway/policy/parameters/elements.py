@@ -23,7 +23,8 @@ class Elements:
 def elements(search: Search) -> Elements:
     """The client's ``_elements`` with those that the checks need; without ``_elements``, or where all are needed, nothing."""
     wished = [name for p in search.request.parameters if p.key == "_elements" for name in p.value.split(",")]
-    needed = _needed(search) if wished else None
+    unlabelled = any(name.endswith("contained") for name in wished) and search.access.restrictions.fields.goes_by_some_labels
+    needed = _needed(search) if wished and not unlabelled else None
     if needed is None:
         return Elements()
     needed -= _ALWAYS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from smart_gateway.scopes.permissions import Permission
 
 READS = Permission.READ | Permission.SEARCH
 _ANY = "*"
-_NARRATIVE = parse_field("text")  # it says in words what the elements say
+NARRATIVE = parse_field("text")  # it says in words what the elements say
 _MEANT = Boundary.of([Region()])
 
 
@@ -55,6 +55,12 @@ class FieldRule:
     def hides_in(self, resource: Mapping[str, Any]) -> bool:
         """Whether it hides anything in ``resource``: labels that cannot be read count as those."""
         return bool(self.hide) and (self.labelled is None or not LabelLimit(forbidden=self.labelled).admits(resource))
+
+    def lets_write(self, names: Sequence[str]) -> bool:
+        """Whether a change of what ``names`` lead to certainly stays within the rule."""
+        if self.only is not None and not any(path.holds_names(names) for path in self.only if not path.is_conditional):
+            return False
+        return not any(path.meets_names(names) for path in self.keep)
 
     @property
     def text(self) -> str:
@@ -102,23 +108,28 @@ class FieldBounds:
         """Whether labels decide what is hidden of ``type``: what came without them may have had them."""
         return any(rule.labelled is not None for rule in self.hides_of(type))
 
+    @property
+    def goes_by_some_labels(self) -> bool:
+        """The same of any type, which may be contained."""
+        return any(rule.hide and rule.labelled is not None for rule in self.rules)
+
     def hidden(self, type: str) -> tuple[FieldPath, ...]:
         """What is hidden of ``type``, of some of its resources at least."""
         paths = tuple(path for rule in self.hides_of(type) for path in rule.hide)
-        return (*paths, _NARRATIVE) if paths else ()
+        return (*paths, NARRATIVE) if paths else ()
 
-    def hidden_in(self, resource: Mapping[str, Any], type: str) -> tuple[FieldPath, ...]:
-        """What is hidden of ``resource``, decoded as far as its labels."""
-        paths = tuple(path for rule in self.hides_of(type) if rule.hides_in(resource) for path in rule.hide)
-        return (*paths, _NARRATIVE) if paths else ()
+    def hidden_in(self, resource: Mapping[str, Any], type: str, *holders: Mapping[str, Any]) -> tuple[FieldPath, ...]:
+        """What is hidden of ``resource``, decoded as far as its labels. What is contained has none of its own (FHIR R4 references.html
+        2.3.0.4): those of its ``holders`` count for it."""
+        paths = tuple(path for rule in self.hides_of(type) if any(map(rule.hides_in, (resource, *holders))) for path in rule.hide)
+        return (*paths, NARRATIVE) if paths else ()
 
     def tells(self, type: str, parameter: SearchParameter | None) -> bool:
         """Whether a search of ``type`` by ``parameter`` (None: one that FHIR does not define) may tell of what is hidden."""
-        hidden = self.hidden(type)
-        if not hidden:
-            return False
-        read = _read_by(parameter) if parameter is not None else ()
-        return not read or any(path.meets(steps) for path in hidden for steps in read)
+        hidden, read = self.hidden(type), _read_by(parameter) if parameter is not None else []
+        if parameter is not None and not read:
+            return self.hides  # ``_content``: of contained resources too
+        return bool(hidden) and (not read or any(path.meets(steps) for path in hidden for steps in read))
 
     def grounds(self, type: str, permission: Permission, place: Callable[..., str | None]) -> Iterator[Ground]:
         """What each rule does."""

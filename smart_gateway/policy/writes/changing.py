@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from smart_gateway.boundary.matching import INSIDE
+from smart_gateway.fhir.bundles import resources_in
 from smart_gateway.fhir.fields import FieldPath, without
 from smart_gateway.fhir.json_patch import JsonPatch, Operation
 from smart_gateway.policy.access import Access
@@ -46,7 +47,7 @@ def refuse_operations(patch: JsonPatch, stored: Mapping[str, Any], type: str, ac
     inside = _holding_hidden(stored, fields)
     met = [names for names in named if any(path.meets_names(names) for path in hidden) or (inside and (not names or names[0] in inside))]
     if hidden or (rules and not _reads(stored, type, access)):
-        met += [names for names in named if not all(_leaves(rule, names) for rule in rules)]
+        met += [names for names in named if not all(rule.lets_write(names) for rule in rules)]
     return _refuse([names[0] if names else "" for names in met], type)
 
 
@@ -54,26 +55,23 @@ def refuse_result(stored: Mapping[str, Any], result: Mapping[str, Any], type: st
     """The refusal of a patch that makes ``result`` of ``stored``; None where every rule leaves it."""
     fields = access.restrictions_for(Permission.UPDATE).fields
     # What is hidden by a label would show without it.
-    shown = any(rule.hides_in(stored) and not rule.hides_in(result) for rule in fields.hides_of(type))
+    hiding = dict.fromkeys(rule for held in {type, *_types_in(stored)} for rule in fields.hides_of(held))
+    shown = any(rule.hides_in(stored) and not rule.hides_in(result) for rule in hiding)
     return _refuse([*_changed(stored, result, fields.writing(type, Permission.UPDATE)), *(["meta.security"] if shown else [])], type)
 
 
 def _holding_hidden(stored: Mapping[str, Any], fields: FieldBounds) -> frozenset[str]:
-    """The top-level members with resources inside, contained or carried, of a type of which elements are hidden."""
+    """The top-level members with resources inside, contained or carried, of a type of which elements are hidden, and what tells of those
+    in words."""
     if not fields.hides:
         return frozenset()
-    return frozenset(name for name, value in stored.items() if any(fields.hides_of(type) for type in _types_in(value)))
+    found = frozenset(name for name, value in stored.items() if any(fields.hides_of(type) for type in _types_in(value)))
+    return found | {"text"} if found else found
 
 
-def _types_in(value: Any) -> Iterator[str]:
+def _types_in(value: Any) -> frozenset[str]:
     """The types of all resources in ``value``, however deep."""
-    if isinstance(value, dict):
-        type = value.get("resourceType")
-        if isinstance(type, str):
-            yield type
-    if isinstance(value, dict | list):
-        for below in value.values() if isinstance(value, dict) else value:
-            yield from _types_in(below)
+    return frozenset(one["resourceType"] for one in resources_in(value) if isinstance(one["resourceType"], str))
 
 
 def _reads(stored: Mapping[str, Any], type: str, access: Access) -> bool:
@@ -159,10 +157,3 @@ def _pointers(operation: Operation) -> list[tuple[str, ...]]:
 
 def _members(pointer: tuple[str, ...]) -> list[str]:
     return [member for member in pointer if not member.isdigit() and member != "-"]
-
-
-def _leaves(rule: FieldRule, names: list[str]) -> bool:
-    """Whether an operation on what ``names`` lead to certainly stays within ``rule``."""
-    if rule.only is not None and not any(path.holds_names(names) for path in rule.only if not path.is_conditional):
-        return False
-    return not any(path.meets_names(names) for path in rule.keep)

@@ -119,8 +119,8 @@ def _elements(rule: FieldSettings, path: KeyPath) -> Iterator[Problem]:
         if head[:1].isupper() and head != rule.type:
             yield Problem(below, f"is an element of {head}")
         name = rest if head[:1].isupper() else text
-        if key == "hide" and name in {"id", "meta", "resourceType"}:
-            yield Problem(below, "cannot be hidden: without it nothing can be told of the resource")
+        if key == "hide" and name in {"id", "meta", "resourceType", "meta.versionId", "meta.lastUpdated"}:
+            yield Problem(below, "cannot be hidden: it says which resource this is, and headers say it too")
     if rule.hide is not None and rule.type == "Binary":
         yield Problem((*path, "type"), "is given as raw content too: use policy.binary or scopes")
 
