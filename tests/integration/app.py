@@ -104,8 +104,10 @@ def refused(response: httpx.Response, status: int, code: str | None = None) -> d
     return outcome
 
 
-def required_scopes(outcome: dict[str, Any]) -> list[str]:
+CORE_EXTENSION = "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
+
+
+def required_scopes(outcome: dict[str, Any], url: str = CORE_EXTENSION) -> list[str]:
     """The scopes of the required-scope extension, wherever the outcome carries it."""
-    url = "http://hl7.org/fhir/StructureDefinition/operationoutcome-required-scope"
     found = [extension for part in (outcome, *outcome["issue"]) for extension in part.get("extension", [])]
     return [extension["valueString"] for extension in found if extension["url"] == url]

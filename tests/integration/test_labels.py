@@ -13,6 +13,14 @@ from tests.integration.ward import HIDDEN, OWN, Client, Ward, label
 NORMAL = {"labels": {"ceiling": "N", "unlabelled": "N", "raised_by": {"__restricted": "R"}}}
 OPEN = {"labels": {"ceiling": "N", "unlabelled": "N", "forbidden": [f"{OWN}|SUD"], "raised_by": {"__sud": {"allowed": [f"{OWN}|SUD"]}}}}
 RESEARCH = {"labels": {"required": [f"{OWN}|RESEARCH"]}}
+PURPOSE = "purpose_of_use"
+BY_PURPOSE = {
+    "labels": [
+        {"when": {"claim": {PURPOSE: ["TREAT", "HPAYMT"]}}, "ceiling": "R", "unlabelled": "N"},
+        {"when": {"claim": {PURPOSE: "HPAYMT"}}, "ceiling": "N", "unlabelled": "N"},
+        {"when": {"claim": {PURPOSE: "HRESCH"}}, "required": [f"{OWN}|RESEARCH"]},
+    ]
+}
 UNLABELLED = {"labels": {"ceiling": "N"}}
 
 
@@ -202,3 +210,29 @@ def test_without_a_word_on_them_unlabelled_resources_are_hidden(ward: Ward) -> N
     assert strict.found("/Observation?_count=50") == {"Observation/ward-n", "Observation/ward-research"}
     refused(strict.get("/Observation/ward-none"), 404)
     refused(strict.get("/Patient/ward-p"), 404)
+
+
+def test_what_a_purpose_of_use_shows(ward: Ward) -> None:
+    """A limit for each purpose; a token of several purposes has the limits of them all, and one of none nothing."""
+    target = "/Observation?code=2339-0&_count=50"
+    treating = ward.client(BY_PURPOSE, seeing=True, purpose_of_use="TREAT")
+    assert treating.found(target) == VISIBLE | RESTRICTED
+    assert treating.get("/Observation/ward-r").status_code == 200
+    refused(treating.get("/Observation/ward-v"), 404)
+    for paying in ("HPAYMT", ["TREAT", "HPAYMT"]):
+        client = ward.client(BY_PURPOSE, purpose_of_use=paying)
+        assert client.found(target) == VISIBLE
+        refused(client.get("/Observation/ward-r"), 404)
+        refused(client("PUT", "/Observation/ward-r", observation("r", label("N"))), 404)
+    for researching in ("HRESCH", ["TREAT", "HRESCH"], ["HRESCH", "unheard-of"]):
+        client = ward.client(BY_PURPOSE, purpose_of_use=researching)
+        assert client.found(target) == {"Observation/ward-research"}
+        refused(client.get("/Observation/ward-n"), 404)
+
+
+@pytest.mark.parametrize("said", [..., None, "", "treat", "TREAT,HPAYMT", " TREAT", [], ["BTG"], {"code": "TREAT"}, [{"code": "TREAT"}]])
+def test_without_a_purpose_that_the_policy_names_there_is_nothing(ward: Ward, said: Any) -> None:
+    client = ward.client(BY_PURPOSE, purpose_of_use=said)
+    refused(client.get("/Observation?_count=50"), 403)
+    assert client.get("/Observation/ward-none").status_code in {403, 404}
+    refused(client("POST", "/Observation", observation("new")), 403)

@@ -3,6 +3,7 @@ what needs no token. What may not be seen holds the hidden word: any answer with
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -223,6 +224,19 @@ def test_a_client_may_ask_so_often(ward: Ward) -> None:
     assert app.get("/metadata").status_code == 200
     other = ward.client({"clients": {APP: {"requests_per_minute": 4}, "*": {}}}, client_id="another")
     assert other.get("/Patient/pol-p1").status_code == 200
+
+
+def test_a_token_of_a_client_grows_too_old(ward: Ward) -> None:
+    policy = {"clients": {APP: {"max_token_age": "10m"}, "*": {}}}
+    now = time.time()
+    assert ward.client(policy, iat=int(now) - 60).get("/Patient/pol-p1").status_code == 200
+    for issued in (int(now) - 3000, int(now) - 601, ...):
+        old = ward.client(policy, iat=issued)
+        answer = old.get("/Patient/pol-p1")
+        refused(answer, 401, "token-too-old")
+        assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+        refused(old.get("/Patient/never-was"), 401, "token-too-old")
+    assert ward.client(policy, iat=int(now) - 3000, client_id="another").get("/Patient/pol-p1").status_code == 200
 
 
 DIFF = {

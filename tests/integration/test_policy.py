@@ -58,6 +58,47 @@ def test_only_registered_scopes_are_hinted(configured: Configured, as_user: Make
     assert required_scopes(refused(amy.get("/Condition"), 403)) == []
 
 
+SMART_EXTENSION = "http://hl7.org/fhir/smart-app-launch/StructureDefinition/required-scope"
+
+
+def test_the_missing_scope_is_named_in_the_extension_that_the_policy_chooses(configured: Configured, as_user: MakeApp) -> None:
+    chosen, other = (
+        as_user("amy", "patient/Patient.r", sees="a", at=at) for at in (configured(required_scope_extension="smart"), configured())
+    )
+    assert required_scopes(refused(chosen.get("/Observation"), 403), SMART_EXTENSION) == ["patient/Observation.s"]
+    assert required_scopes(refused(chosen.get("/Observation"), 403)) == []
+    assert required_scopes(refused(other.get("/Observation"), 403), SMART_EXTENSION) == []
+    assert required_scopes(refused(other.get("/Observation"), 403)) == ["patient/Observation.s"]
+    entries = [{"request": {"method": "GET", "url": url}} for url in ("Patient/pat-a", "Observation")]
+    answer = chosen.send("POST", "", {"resourceType": "Bundle", "type": "batch", "entry": entries}).json()["entry"]
+    assert [entry["response"]["status"][:3] for entry in answer] == ["200", "403"]
+    assert required_scopes(answer[1]["response"]["outcome"], SMART_EXTENSION) == ["patient/Observation.s"]
+    assert chosen.get("/Patient/pat-a").status_code == 200
+
+
+def test_a_client_comes_from_its_networks_alone(configured: Configured, as_user: MakeApp, as_service: MakeApp) -> None:
+    inside, outside = ["127.0.0.0/8", "::1/128"], ["10.1.0.0/16"]
+    at = configured(clients={realm.APP: {"networks": inside}, realm.SERVICE: {"role": "system", "networks": outside}})
+    amy, service = as_user("amy", "patient/*.rs", sees="a", at=at), as_service("system/*.rs", sees="", at=at)
+    assert amy.get("/Patient/pat-a").status_code == 200
+    for target in ("/Patient/pat-a", "/Patient/never-was", "/Observation", "/Patient/pat-a/_history"):
+        refused(service.get(target), 403, "client-not-allowed")
+    lied = {"x-forwarded-for": "10.1.2.3", "forwarded": "for=10.1.2.3", "x-real-ip": "10.1.2.3"}
+    refused(service.get("/Patient/pat-a", headers=lied), 403, "client-not-allowed")
+    assert service.get("/metadata").status_code == 200
+
+
+def test_behind_a_trusted_proxy_its_word_counts_for_the_network(
+    gateways: StartGateway, settings: dict[str, Any], as_service: MakeApp
+) -> None:
+    policy = {"clients": {realm.SERVICE: {"role": "system", "networks": ["10.1.0.0/16"]}}}
+    at = gateways({**settings, "policy": policy, "server": {"trusted_proxies": ["127.0.0.1"]}})
+    for address, status in (("10.1.2.3", 200), ("10.2.2.3", 403), ("10.1.2.3, 10.2.2.3", 403), ("unknown", 403), ("10.1.2.3:99", 403)):
+        answer = as_service("system/*.rs", at=at).get("/Patient/pat-a", headers={"x-forwarded-for": address})
+        assert answer.status_code == status, (address, answer.text)
+    refused(as_service("system/*.rs", sees="", at=at).get("/Patient/pat-a"), 403, "client-not-allowed")
+
+
 def test_user_rules_bound_user_scopes(configured: Configured, as_user: MakeApp) -> None:
     at = configured(users={"Practitioner": ["user/Patient.rs", "user/Observation.rs?category=laboratory"], "Patient": "nothing"})
     house = as_user("dr-house", "user/*.rs", sees=EVERYBODY, at=at)
