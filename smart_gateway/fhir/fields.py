@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -58,10 +58,10 @@ class FieldPath:
         """Whether a search parameter by ``steps`` may look at this element, at what is below it, or at the whole that it is part of."""
         return self.meets_names([step.name for step in steps])
 
-    def meets_names(self, names: list[str]) -> bool:
+    def meets_names(self, names: Sequence[str]) -> bool:
         return all(own.matches(name) for own, name in zip(self.steps, names, strict=False))
 
-    def holds_names(self, names: list[str]) -> bool:
+    def holds_names(self, names: Sequence[str]) -> bool:
         """Whether what lies at ``names`` is this element or below it."""
         return len(names) >= len(self.steps) and self.meets_names(names)
 

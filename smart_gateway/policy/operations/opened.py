@@ -19,6 +19,7 @@ from smart_gateway.policy.hints import opening_scope
 from smart_gateway.policy.model import OpenedOperation, OperationAnswer
 from smart_gateway.policy.operations.calls import as_it_came, asking
 from smart_gateway.policy.operations.checks import CheckOpened
+from smart_gateway.policy.operations.relabelling import refuse_relabelling
 from smart_gateway.policy.operations.table import level_of
 from smart_gateway.policy.plan import AnswerRule, BodyCheck, Decision, Deny, Permit, Plan, StoredCheck, Stream
 from smart_gateway.policy.reading import require_judged_media
@@ -70,6 +71,9 @@ def plan_opened_operation(rule: OpenedOperation, request: FhirRequest, access: A
     """The plan for a call that a scope of the token opens. Raises RequestError for what the policy does not name, or is broken."""
     grounds = (_ground(rule, access, "grants", "a scope of the token opens it"), *_type_grounds(request, access))
     answer, check = _CHECKS[rule.answer]
+    relabelling = refuse_relabelling(request, access)
+    if relabelling is not None:
+        return relabelling
     if access.sees_all:
         call = as_it_came(request, tuple([(p.key, p.value) for p in request.parameters if p.key != "_format"]))
         return Permit(Plan(Stream(), call.upstream, body=call.body), grounds)
