@@ -233,6 +233,18 @@ def test_who_is_met_by_no_rule_gets_nothing() -> None:
     assert access(EVERYTHING, under()).boundary("Observation", Permission.READ).is_nothing
 
 
+@pytest.mark.parametrize("said", [{"code": "TREAT"}, [{"code": "TREAT"}], [["TREAT"]], ["TREAT", None], "TREAT" * 200, 1.5, "\u0000"])
+def test_a_claim_that_cannot_be_read_opens_no_more_than_none(said: Any) -> None:
+    """Rules that a purpose of use asks for leave something to those who have it: an unreadable one is nobody's."""
+    treating = LabelRule(LabelLimit("R", "N"), Whom(claims=(("purpose", frozenset({"TREAT"})),)))
+    low = LabelRule(LabelLimit("L", "N"))
+    for claims in ({}, {"purpose": said}):
+        assert access(EVERYTHING, under(treating), claims=claims).boundary("Observation", Permission.READ).is_nothing
+    assert not access(EVERYTHING, under(treating), claims={"purpose": "TREAT"}).boundary("Observation", Permission.READ).is_nothing
+    [region] = access(EVERYTHING, under(low, treating), claims={"purpose": said}).boundary("Observation", Permission.READ).regions
+    assert [limit.ceiling for limit in region.labels] == ["L", "R"]
+
+
 def test_grounds_name_the_rule_and_where_it_is_written() -> None:
     by = under(NORMAL, places={("labels",): "policy.yaml:3:5"})
     (ground,) = (one for one in access(EVERYTHING, by).grounds("Observation", Permission.READ) if one.source == "labels")

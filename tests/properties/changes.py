@@ -113,7 +113,7 @@ def ceiling_added(rng: random.Random, world: World) -> World | None:
 def label_rule_added(rng: random.Random, world: World) -> World | None:
     """For a section that is not there, or one that has a rule for this principal already."""
     rules = world.choices.get("labels")
-    if rules is not None and not any(rule.whom.means(world.principal) for rule in rules):
+    if rules is not None and not any(rule.whom.surely_means(world.principal) for rule in rules):
         return None
     return world.with_policy(labels=(*(rules or ()), policies.label_rule(rng)))
 

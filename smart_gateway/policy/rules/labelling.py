@@ -87,6 +87,8 @@ def label_bounds(rules: tuple[LabelRule, ...] | None, principal: Principal, hold
     """The rules for ``principal``; ``holds``: whether a plain scope of its counts."""
     if rules is None:
         return LabelBounds()
+    if not any(rule.whom.surely_means(principal) for rule in rules):
+        return LabelBounds(())
     meant = [rule for rule in rules if rule.whom.means(principal)]
     return LabelBounds(tuple(_raised(rule, holds) for rule in meant))
 

@@ -20,11 +20,18 @@ class Whom:
 
     def means(self, principal: Principal) -> bool:
         """Whether a rule that takes away is for ``principal``: also where a claim is there and cannot be read."""
+        return self._holds(principal, unreadable=True)
+
+    def surely_means(self, principal: Principal) -> bool:
+        """Whether a rule without which nothing is left is for ``principal``: not where a claim cannot be read (semantics 0.7)."""
+        return self._holds(principal, unreadable=False)
+
+    def _holds(self, principal: Principal, *, unreadable: bool) -> bool:
         if self.clients is not None and principal.client_id not in self.clients:
             return False
         if self.kinds is not None and principal.user_kind not in self.kinds:
             return False
-        return all(_may_be_among(path, texts, principal) for path, texts in self.claims)
+        return all(_is_among(path, texts, principal, unreadable=unreadable) for path, texts in self.claims)
 
     def includes(self, other: Whom) -> bool:
         """Whether everybody whom ``other`` means is meant."""
@@ -39,9 +46,9 @@ class Whom:
 EVERYBODY = Whom()
 
 
-def _may_be_among(path: str, texts: frozenset[str], principal: Principal) -> bool:
+def _is_among(path: str, texts: frozenset[str], principal: Principal, *, unreadable: bool) -> bool:
     value = find_claim(principal.claims, (path,))
     if value is None or value in ("", [], ()):
         return False
     found = claim_texts(value)
-    return found is None or not texts.isdisjoint(found)
+    return unreadable if found is None else not texts.isdisjoint(found)
