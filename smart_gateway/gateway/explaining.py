@@ -261,7 +261,7 @@ def _refused(body: bytes, plan: Plan, request: FhirRequest, access: Access, limi
             patch = read_patch(body, request.content_type, limits)
             return foresee_patch(patch, check, request, access, fetched=plan.stored is not None)
         case BodyCheck() as check:
-            return foresee_body(read_resource(body, check, request.content_type, limits), check, access)
+            return foresee_body(read_resource(body, check, request.content_type, limits), check, plan.stored, access)
 
 
 async def _read(question: Question, limits: Limits) -> bytes:

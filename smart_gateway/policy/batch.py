@@ -106,7 +106,7 @@ def _refused(entry: BatchEntry, request: FhirRequest, plan: Plan, links: Links, 
         patch = read_carried_patch(resource, request.content_type, limits)
         return foresee_patch(patch, check, request, access, fetched=plan.stored is not None)
     require_named(resource, check)
-    return foresee_body(links.resolve(resource, check), check, access)
+    return foresee_body(links.resolve(resource, check), check, plan.stored, access)
 
 
 def _cause(number: int, decision: Permit | Deny | RequestError) -> Denial:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
 from smart_gateway.fhir.fields import parse_field
+from smart_gateway.gateway.explaining import ask, explain_token
 from smart_gateway.policy.model import Policy
 from smart_gateway.policy.rules.fielding import FieldRule
 from smart_gateway.scopes.permissions import Permission
-from tests.support.asgi import FHIR, Front, Reply, ScriptedUpstream, code_of
+from tests.support.asgi import FHIR, NOW, Front, Reply, ScriptedUpstream, code_of
 from tests.support.deciding import decide, denied, permitted, policy
 
 READS = Permission.READ | Permission.SEARCH
@@ -176,3 +178,58 @@ def test_labels_of_what_contains_are_not_cut_off() -> None:
     by = hiding(hide("value[x]", type="Observation", labelled=("urn:x|VIP",)))
     assert permitted(decide("GET", "/Condition?_elements=contained", EVERYTHING, under=by, **DOCTOR)).upstream.query == ()
     assert permitted(decide("GET", "/Condition?_elements=code", EVERYTHING, under=by, **DOCTOR)).upstream.query == (("_elements", "code"),)
+
+
+def only(*paths: str, permissions: Permission) -> FieldRule:
+    return FieldRule("Patient", permissions, only=tuple(map(parse_field, paths)))
+
+
+_OWN = only("identifier.where(system='urn:own')", permissions=Permission.CREATE)
+
+
+@pytest.mark.parametrize(
+    ("rule", "scope", "method", "target", "body", "code"),
+    [
+        (_OWN, EVERYTHING, "POST", "/Patient", {"resourceType": "Patient", "gender": "male"}, "element-not-writable"),
+        (_OWN, EVERYTHING, "POST", "/Patient", {"resourceType": "Patient", "identifier": [{"system": "urn:own"}]}, None),
+        (hide("birthDate"), EVERYTHING, "PUT", "/Patient/p", {"resourceType": "Patient", "id": "p"}, "hidden-elements"),
+        (hide("birthDate"), EVERYTHING, "PATCH", "/Patient/p", [{"op": "remove", "path": "/birthDate"}], "element-not-writable"),
+        (hide("birthDate"), EVERYTHING, "PATCH", "/Patient/p", [{"op": "remove", "path": "/gender"}], None),
+        (_OWN, "user/Patient.u", "PATCH", "/Patient/p", [{"op": "remove", "path": "/gender"}], None),
+        (
+            only("telecom", permissions=Permission.UPDATE),
+            "user/Patient.u",
+            "PATCH",
+            "/Patient/p",
+            [{"op": "remove", "path": "/gender"}],
+            "element-not-writable",
+        ),
+    ],
+)
+@pytest.mark.parametrize("batched", [False, True])
+async def test_what_field_rules_refuse_whatever_is_stored_is_explained(
+    rule: FieldRule, scope: str, method: str, target: str, body: Any, code: str | None, *, batched: bool
+) -> None:
+    stored = resource("Patient", "p", meta={"versionId": "1"}, gender="female")
+    upstream = ScriptedUpstream(stored)
+    upstream.replies["POST /Patient"] = Reply(201, stored)
+    upstream.replies["PATCH /Patient/p"] = Reply(200, stored)
+    media = "application/json-patch+json" if method == "PATCH" else FHIR
+    if batched:
+        carried = {"resource": body} if isinstance(body, dict) else {"resource": _carried(body)}
+        entry = {"request": {"method": method, "url": target[1:]}, **carried}
+        method, target, media = "POST", "", FHIR
+        body = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+        upstream.replies["POST /"] = upstream.replies["POST "] = Reply(
+            200, {"resourceType": "Bundle", "type": "transaction-response", "entry": [{"response": {"status": "200 OK"}}]}
+        )
+    sent = json.dumps(body).encode()
+    asked = front(upstream, hiding(rule), scope)
+    answer = await asked.request(method, target, content=sent, headers={"content-type": media})
+    shown = await explain_token(ask(method, target or "/", [f"content-type: {media}"], sent), "t", asked.snapshot, NOW, None)
+    assert (shown["decision"], shown["code"]) == (("permit", None) if code is None else ("deny", code)), shown
+    assert (None if answer.status_code < 300 else code_of(answer)) == code, answer.text
+
+
+def _carried(patch: Any) -> Json:
+    return resource("Binary", "patch", contentType="application/json-patch+json", data=b64encode(json.dumps(patch).encode()).decode())

@@ -22,7 +22,7 @@ from smart_gateway.policy.hints import missing_scope
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, Decision, Deny, PatchCheck, Permit, Plan, StoredCheck, UpstreamRequest
 from smart_gateway.policy.wording import check_sentence, describe
 from smart_gateway.policy.writes.bodies import denials_of_searches
-from smart_gateway.policy.writes.changing import refuse_operations, refuse_result
+from smart_gateway.policy.writes.changing import foresee_operations, refuse_operations, refuse_result
 from smart_gateway.policy.writes.writing import answer_rule, own_conditions, refuse_body, refuse_parameters, stored_checks, wished_answer
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest
@@ -101,7 +101,9 @@ def foresee_patch(patch: JsonPatch, check: PatchCheck, request: FhirRequest, acc
         return _judge_alone(patch, check, access)
     _foresee_name(patch, check)
     reading = _first_reading(patch)
-    return _unreadable(reading, check, request, access) if reading is not None and check.readable.is_nothing else None
+    if reading is not None and check.readable.is_nothing:
+        return _unreadable(reading, check, request, access)
+    return foresee_operations(patch, check.type, access)
 
 
 def _stored(request: FhirRequest, type: str, id: str, boundary: Boundary) -> StoredCheck:

@@ -29,6 +29,7 @@ from smart_gateway.policy.plan import (
 )
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.policy.writes.bodies import denials_of_carried, denials_of_searches
+from smart_gateway.policy.writes.changing import foresee_changes
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
@@ -105,12 +106,12 @@ def refuse_body(resource: Mapping[str, Any], check: BodyCheck, access: Access, k
     return Deny(403, causes) if causes else None
 
 
-def foresee_body(resource: Mapping[str, Any], check: BodyCheck, access: Access) -> Deny | None:
+def foresee_body(resource: Mapping[str, Any], check: BodyCheck, stored: StoredCheck | None, access: Access) -> Deny | None:
     """The refusal that is certain: what the body depends on counts as to be checked, unless its id says that it is outside."""
     matcher = access.matcher
     depended = matcher.depended_on(check.boundary, resource, check.type)
     known = [named for named in depended if matcher.could_hold(access.readable(named.type), named.type, named.id)]
-    return refuse_body(resource, check, access, known)
+    return refuse_body(resource, check, access, known) or foresee_changes(resource, check, stored, access)
 
 
 def _free_of_ids(boundary: Boundary, type: str) -> Boundary:
