@@ -55,6 +55,7 @@ class _Single(msgspec.Struct, array_like=True, tag="page"):
     types: tuple[str, ...]
     fingerprint: str
     includes: tuple[tuple[str, str], ...] = ()
+    extent: str = ""
 
 
 class _Part(msgspec.Struct, array_like=True):
@@ -67,6 +68,7 @@ class _Part(msgspec.Struct, array_like=True):
     unless: tuple[tuple[str, tuple[str, ...]], ...]
     skip: int
     includes: tuple[tuple[str, str], ...] = ()
+    extent: str = ""
 
 
 class _Several(msgspec.Struct, array_like=True, tag="union"):
@@ -132,7 +134,9 @@ class LinkSealer:
             return _Single(target, self.place, rule.id, True, False, (), (), "")
         exact = rule.exact and rule.boundary is not None
         bound = fingerprint(rule.boundary) if exact and rule.boundary is not None else ""
-        return _Single(target, self.place, None, False, exact, rule.drop_elements, tuple(sorted(rule.types)), bound, rule.includes)
+        return _Single(
+            target, self.place, None, False, exact, rule.drop_elements, tuple(sorted(rule.types)), bound, rule.includes, rule.extent
+        )
 
     def _page(self, payload: _Single | _Several, type: str | None) -> str | None:
         """The link; None where it would be longer than a request may be."""
@@ -177,7 +181,7 @@ def open_page(token: str, type: str | None, access: Access, sealer: Sealer, now:
     if upstream is None:
         raise _nowhere()
     types = frozenset(held.types)
-    return Page(upstream, type, held.id, held.history, held.exact, held.drop_elements, types, held.fingerprint, held.includes)
+    return Page(upstream, type, held.id, held.history, held.exact, held.drop_elements, types, held.fingerprint, held.includes, held.extent)
 
 
 def _part(branch: Branch) -> _Part:
@@ -185,7 +189,7 @@ def _part(branch: Branch) -> _Part:
     form = upstream.form is not None
     target = replace(upstream, query=upstream.form, form=None).target if upstream.form is not None else upstream.target
     unless = tuple((filter.parameter, filter.values) for filter in branch.unless)
-    return _Part(form, target, rule.type or "", rule.drop_elements, unless, branch.skip, rule.includes)
+    return _Part(form, target, rule.type or "", rule.drop_elements, unless, branch.skip, rule.includes, rule.extent)
 
 
 def _page_branch(part: _Part) -> PageBranch:
@@ -196,7 +200,7 @@ def _page_branch(part: _Part) -> PageBranch:
     if part.post:
         upstream = UpstreamRequest("POST", (*upstream.path, "_search"), form=upstream.query)
     unless = tuple(Filter(parameter, None, values) for parameter, values in part.unless)
-    return PageBranch(upstream, part.type, part.drop_elements, unless, part.skip, part.includes)
+    return PageBranch(upstream, part.type, part.drop_elements, unless, part.skip, part.includes, part.extent)
 
 
 def _pack(payload: bytes) -> bytes:

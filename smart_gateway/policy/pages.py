@@ -14,7 +14,7 @@ class Page:
     """What a paging link holds: the request for the page, and of the rule of its answer what a token's access cannot tell anew.
 
     ``history``: it goes on a CheckHistory (of ``type`` and ``id``), else a CheckSearchset. ``exact`` held for the boundary whose
-    ``fingerprint`` is here: for another one it says nothing.
+    ``fingerprint`` is here: for another one it says nothing. ``extent`` is that of its CheckSearchset.
     """
 
     upstream: UpstreamRequest
@@ -26,6 +26,7 @@ class Page:
     types: frozenset[str] = frozenset()
     fingerprint: str = ""
     includes: tuple[tuple[str, str], ...] = ()
+    extent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class PageBranch:
     unless: tuple[Filter, ...] = ()
     skip: int = 0
     includes: tuple[tuple[str, str], ...] = ()
+    extent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from smart_gateway.boundary.fingerprint import fingerprint
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import PageRefused
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.extents import extent
 from smart_gateway.policy.pages import Page, PageBranch, UnionPage
 from smart_gateway.policy.plan import (
     Branch,
@@ -47,14 +48,24 @@ def plan_opened(page: Page | UnionPage, access: Access) -> Plan:
     if boundary is not None and boundary.is_nothing:
         raise _nothing_left()
     # What a query can return says nothing of a boundary that it was not narrowed to.
+    _require_extent(page, access)
     exact = page.exact and boundary is not None and fingerprint(boundary) == page.fingerprint
-    rule = CheckSearchset(page.type, boundary, exact, drop_elements=page.drop_elements, includes=page.includes, types=page.types)
+    rule = CheckSearchset(page.type, boundary, exact, False, page.drop_elements, page.includes, page.types, page.extent)
     return Plan(rule, page.upstream)
 
 
+def _require_extent(page: Page | PageBranch, access: Access) -> None:
+    """Parts of resources are enough for the checks that they were asked for, perhaps not for others: an element by which something is
+    outside, or the label by which it is hidden, may be one that is not there."""
+    if page.extent and page.type is not None and page.extent != extent(page.type, page.includes, access):
+        text = "What this token may see is not what it was when this paging link was made: search again."
+        raise PageRefused(text, expression="http._page")
+
+
 def _branch(part: PageBranch, access: Access) -> Branch:
+    _require_extent(part, access)
     boundary = access.boundary(part.type, Permission.SEARCH)
-    rule = CheckSearchset(part.type, boundary, exact=False, drop_elements=part.drop_elements, includes=part.includes)
+    rule = CheckSearchset(part.type, boundary, False, False, part.drop_elements, part.includes, extent=part.extent)
     return Branch(part.upstream, rule, part.unless, part.skip)
 
 

@@ -101,7 +101,8 @@ class CheckSearchset:
     type. ``exact`` says
     whether the narrowed query can return nothing outside, so that ``total`` may stay. ``count_only``: ``_summary=count``.
     ``drop_elements``: elements that were added to ``_elements`` for the check and go on the way back. ``includes``: the ``_include``
-    and ``_revinclude`` that were sent, as names and values: what came along must have come by them.
+    and ``_revinclude`` that were sent, as names and values: what came along must have come by them. ``extent``: where resources come in
+    parts, what was seen to be enough of them (``policy.extents``): for another access it may not be.
     """
 
     type: str | None
@@ -111,6 +112,7 @@ class CheckSearchset:
     drop_elements: tuple[str, ...] = ()
     includes: tuple[tuple[str, str], ...] = ()
     types: frozenset[str] = frozenset()
+    extent: str = ""
 
     @property
     def is_record(self) -> bool:

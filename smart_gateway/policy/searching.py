@@ -10,6 +10,7 @@ from smart_gateway.errors import RequestError, UnknownPath
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
+from smart_gateway.policy.extents import comes_in_parts, extent
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.owners import Owners
@@ -106,7 +107,15 @@ def _searches(request: FhirRequest, access: Access, locations: tuple[_Location, 
         return Deny(403, judgement.denials, judgement.missing, access.grounds(request.type, Permission.SEARCH))
     if judgement.foreign is not None:
         return judgement.foreign
-    rule = CheckSearchset(request.type, bound.boundary, judgement.exact, judgement.count_only, judgement.added_elements, judgement.includes)
+    rule = CheckSearchset(
+        request.type,
+        bound.boundary,
+        judgement.exact,
+        judgement.count_only,
+        judgement.added_elements,
+        judgement.includes,
+        extent=extent(request.type, judgement.includes, access) if comes_in_parts(judgement.pairs) else "",
+    )
     branches = tuple(
         [_branch(request, rule, judgement.pairs, location, narrowing) for location, narrowing in _places(request, access, bound, locations)]
     )

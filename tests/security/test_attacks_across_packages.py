@@ -12,6 +12,7 @@ import pytest
 
 from smart_gateway import SettingsError
 from smart_gateway.app import SmartGateway
+from tests.support.asgi import Reply
 from tests.support.house import BASES, CALM, NORTH, SHARED, House, ask, built, serving, token
 from tests.support.issuer import ScriptedIssuer, serve
 
@@ -107,3 +108,43 @@ async def test_what_began_before_a_reload_is_answered_and_on_record_however_long
         going.set()
         assert (await asking).status_code == 200
     assert [(event["instance"], event["status"]) for event in house.events("north")] == [("north", 200)]
+
+
+def part(base: str) -> Reply:
+    """A page of a server that gives no more of a resource than was asked for."""
+    patient = {"resourceType": "Patient", "id": "123", "name": [{"family": "secret"}]}
+    entry = {"fullUrl": f"{base}/Patient/123", "resource": patient, "search": {"mode": "match"}}
+    links = [{"relation": "next", "url": f"{base}?_getpages=abc"}]
+    return Reply(200, {"resourceType": "Bundle", "type": "searchset", "link": links, "entry": [entry]})
+
+
+NOT_MALE = ["user/Patient.rs?gender:not=male"]
+LATER = {
+    "labels": {"labels": {"ceiling": "N", "unlabelled": "N"}},
+    "hidden by a label": {"fields": [{"type": "Patient", "permissions": "rs", "hide": ["name"], "labelled": ["urn:x|VIP"]}]},
+    "hidden of what is contained": {"fields": [{"type": "Organization", "permissions": "rs", "hide": ["name"], "labelled": ["urn:x|VIP"]}]},
+    "a limit by what is not there": {"clients": {"*": {"limit": NOT_MALE}}},
+    "users by what is not there": {"users": [{"when": {"fhir_user": "Practitioner"}, "boundary": NOT_MALE}]},
+}
+SAME = {"limits": {"entries": 77}}
+
+
+@pytest.mark.parametrize("query", ["_elements=name", "_summary=true", "_summary=data", "_elements=name&_type=Patient"])
+@pytest.mark.parametrize("later", LATER)
+async def test_a_page_of_parts_of_resources_does_not_outlive_what_they_were_judged_by(house: House, query: str, later: str) -> None:
+    """A label or an element by which a resource would be outside now is not on the pages that are left."""
+    base, upstream = NORTH_BASE, "http://127.0.0.1:9/north"
+    headers = token(base, NORTH, "user/Patient.rs", fhirUser="Practitioner/p", patient=...)
+    async with serving(house.load(house.tenant("north"))) as app:
+        house.servers["north"].replies |= {"GET /Patient": part(upstream), "GET ": part(upstream)}
+        found = await ask(app, f"{base}{'' if '_type' in query else '/Patient'}?{query}", headers)
+        for _ in range(2):
+            (following,) = [link["url"] for link in found.json()["link"] if link["relation"] == "next"]
+            app.adopt(house.load(house.tenant("north", policy=SAME)))
+            found = await ask(app, following, headers)
+            assert (found.status_code, "secret" in found.text) == (200, True)
+        app.adopt(house.load(house.tenant("north", policy=LATER[later])))
+        refused = await ask(app, following, headers)
+        assert (refused.status_code, "secret" in refused.text) == (403, False)
+        app.adopt(house.load(house.tenant("north")))
+        assert (await ask(app, following, headers)).status_code == 200
