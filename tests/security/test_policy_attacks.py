@@ -233,3 +233,19 @@ async def test_what_field_rules_refuse_whatever_is_stored_is_explained(
 
 def _carried(patch: Any) -> Json:
     return resource("Binary", "patch", contentType="application/json-patch+json", data=b64encode(json.dumps(patch).encode()).decode())
+
+
+async def test_an_update_that_would_lose_what_is_hidden_asks_nobody_and_helps_nobody() -> None:
+    upstream = ScriptedUpstream(resource("Patient", "p", meta={"versionId": "1"}))
+    for id in ("p", "absent"):
+        answer = await front(upstream).request("PUT", f"/Patient/{id}", json=resource("Patient", id), headers=SENT)
+        assert (answer.status_code, code_of(answer)) == (403, "hidden-elements")
+    assert not upstream.asked
+    assert not denied(decide("PUT", "/Patient/p", "user/Patient.r", under=MASKS, **DOCTOR)).missing
+    assert denied(decide("PATCH", "/Patient/p", "user/Patient.r", under=MASKS, headers=JSON_PATCH, **DOCTOR)).missing
+    always = policy(fields=MASKS.fields, update_as_create="always")
+    upstream.replies["PUT /Patient/absent"] = Reply(201, resource("Patient", "absent"))
+    made = await front(upstream, always).request("PUT", "/Patient/absent", json=resource("Patient", "absent"), headers=SENT)
+    assert made.status_code == 201
+    again = await front(upstream, always).request("PUT", "/Patient/p", json=resource("Patient", "p"), headers=SENT)
+    assert (again.status_code, code_of(again)) == (403, "hidden-elements")

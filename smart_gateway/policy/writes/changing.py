@@ -12,7 +12,7 @@ from smart_gateway.fhir.fields import FieldPath, without
 from smart_gateway.fhir.json_patch import JsonPatch, Operation
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
-from smart_gateway.policy.plan import BodyCheck, Deny, StoredCheck
+from smart_gateway.policy.plan import BodyCheck, Deny
 from smart_gateway.policy.rules.fielding import FieldBounds, FieldRule
 from smart_gateway.scopes.permissions import Permission
 
@@ -32,23 +32,25 @@ def refuse_changes(stored: Mapping[str, Any] | None, new: Mapping[str, Any], che
         updating = fields.writing(type, Permission.UPDATE) if check.id is not None else ()
         return _refuse(_changed({}, new, (*fields.writing(type, Permission.CREATE), *updating)), type)
     if fields.hides_of(type) or _holding_hidden(stored, fields):
-        return Deny(403, (Denial("hidden-elements", _UNSEEN, type),))
+        return _unseen(type)
     rules = fields.writing(type, Permission.UPDATE)
     if rules and not _reads(stored, type, access):
         return Deny(403, (Denial("element-not-writable", _UNREAD, type),))
     return _refuse(_changed(stored, new, rules), type)
 
 
-def foresee_changes(new: Mapping[str, Any], check: BodyCheck, stored: StoredCheck | None, access: Access) -> Deny | None:
-    """The refusal that is certain whatever is stored: ``explain`` asks no server."""
-    if stored is None:
-        return refuse_changes(None, new, check, access)
-    replaced = not stored.create_allowed and access.restrictions_for(Permission.UPDATE).fields.hides_of(check.type)
-    return Deny(403, (Denial("hidden-elements", _UNSEEN, check.type),)) if replaced else None
+def refuse_replacing(type: str, access: Access) -> Deny | None:
+    """The refusal of an update of what is stored, where elements of the type are hidden: it would lose them, whatever they are."""
+    return _unseen(type) if access.restrictions_for(Permission.UPDATE).fields.hides_of(type) else None
+
+
+def _unseen(type: str) -> Deny:
+    return Deny(403, (Denial("hidden-elements", _UNSEEN, type),))
 
 
 def foresee_operations(patch: JsonPatch, type: str, access: Access) -> Deny | None:
-    """The same of a patch: what is hidden of all of the type, and what may be written of what nobody here may read."""
+    """The refusal of a patch that is certain whatever is stored, for ``explain`` asks no server: it names what is hidden, or more than may be
+    written of what this token may not read."""
     unseen = access.restrictions_for(Permission.UPDATE).fields.hidden(type) or access.boundary(type, Permission.READ).is_nothing
     return refuse_operations(patch, {}, type, access) if unseen else None
 

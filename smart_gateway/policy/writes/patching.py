@@ -99,11 +99,13 @@ def foresee_patch(patch: JsonPatch, check: PatchCheck, request: FhirRequest, acc
     """The refusal that is certain whatever is stored: ``explain`` asks no server. ``fetched``: whether the gateway would ask."""
     if not fetched:
         return _judge_alone(patch, check, access)
-    _foresee_name(patch, check)
     reading = _first_reading(patch)
     if reading is not None and check.readable.is_nothing:
         return _unreadable(reading, check, request, access)
-    return foresee_operations(patch, check.type, access)
+    refused = foresee_operations(patch, check.type, access)
+    if refused is None:
+        _foresee_name(patch, check)
+    return refused
 
 
 def _stored(request: FhirRequest, type: str, id: str, boundary: Boundary) -> StoredCheck:

@@ -29,7 +29,7 @@ from smart_gateway.policy.plan import (
 )
 from smart_gateway.policy.wording import check_sentence
 from smart_gateway.policy.writes.bodies import denials_of_carried, denials_of_searches
-from smart_gateway.policy.writes.changing import foresee_changes
+from smart_gateway.policy.writes.changing import refuse_changes, refuse_replacing
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.scopes.permissions import Permission
 
@@ -68,11 +68,15 @@ def plan_update(request: FhirRequest, access: Access) -> Decision:
     grounds = access.grounds(type, Permission.UPDATE)
     if not access.matcher.could_hold(boundary, type, id):
         return absent(access.policy, grounds)
+    creating = _may_create(access, id)
+    unseen = refuse_replacing(type, access) if not creating else None
+    if unseen is not None:
+        return replace(unseen, grounds=grounds)
     answer = answer_rule(access, type, id)
     plan = Plan(
         answer,
         _held(UpstreamRequest("PUT", (type, id), headers=wished_answer(request, answer)), request, boundary, access.policy),
-        stored=_stored(request, boundary, create_allowed=_may_create(access, id)),
+        stored=_stored(request, boundary, create_allowed=creating),
         body=_body(request, boundary, id),
         checks=(*stored_checks(boundary, type, id), *_body_checks(boundary, type)),
     )
@@ -111,7 +115,8 @@ def foresee_body(resource: Mapping[str, Any], check: BodyCheck, stored: StoredCh
     matcher = access.matcher
     depended = matcher.depended_on(check.boundary, resource, check.type)
     known = [named for named in depended if matcher.could_hold(access.readable(named.type), named.type, named.id)]
-    return refuse_body(resource, check, access, known) or foresee_changes(resource, check, stored, access)
+    refused = refuse_body(resource, check, access, known)
+    return refused or (refuse_changes(None, resource, check, access) if stored is None else None)
 
 
 def _free_of_ids(boundary: Boundary, type: str) -> Boundary:
