@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from smart_gateway.answers.connecting import connected
 from smart_gateway.answers.entries import IdentifiedEntry, identify, rebuild
-from smart_gateway.answers.judging import Dependence, Judge, Pending, of_version
+from smart_gateway.answers.judging import Dependence, Judge, Known, Pending, goes_by_today, of_version
 from smart_gateway.answers.links import LinkSealer
+from smart_gateway.answers.masking import masked_version
 from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Verdict
 from smart_gateway.errors import UpstreamError
@@ -34,7 +34,7 @@ class Absent:
     """The resource is outside: to the client it is not there."""
 
 
-def confine_resource(raw: bytes, rule: CheckResource, access: Access, known: Mapping[Reference, bool]) -> Confined | Absent | Pending:
+def confine_resource(raw: bytes, rule: CheckResource, access: Access, known: Known) -> Confined | Absent | Pending:
     """Judges one resource as the upstream sent it (identity encoding, FHIR JSON).
 
     Raises UpstreamError where the answer is not the resource that was asked for. Spec: semantics 4, 5.
@@ -49,9 +49,12 @@ def confine_resource(raw: bytes, rule: CheckResource, access: Access, known: Map
     except ValueError:
         raise UpstreamError("The upstream's answer is not the resource that was asked for, or cannot be read.") from None
     dependence = Dependence(known)
-    if dependence.settle(verdict):
-        return Confined(body)
-    return Pending(dependence.missing) if dependence.missing else Absent()
+    inside = dependence.settle(verdict)
+    if inside and rule.version is not None and goes_by_today(rule.type, members, access):
+        body = masked_version(body, dependence.today(Reference(rule.type, rule.id)), access)
+    if dependence.missing:
+        return Pending(dependence.missing)
+    return Confined(body) if inside else Absent()
 
 
 def _require_asked(members: Members, rule: CheckResource) -> None:
@@ -63,9 +66,7 @@ def _require_asked(members: Members, rule: CheckResource) -> None:
             raise ValueError("another version")
 
 
-def confine_searchset(
-    raw: bytes, rule: CheckSearchset, access: Access, known: Mapping[Reference, bool], links: LinkSealer
-) -> Confined | Pending:
+def confine_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Known, links: LinkSealer) -> Confined | Pending:
     """Judges a searchset entry by entry and builds the answer from those inside. Spec: semantics 4.
 
     Raises UpstreamError where the answer is not a searchset that can be read, or a count that does not hold.
@@ -98,7 +99,7 @@ class JudgedSearchset:
         return len(self.entries) - len(self.kept)
 
 
-def judge_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Mapping[Reference, bool]) -> JudgedSearchset | Pending:
+def judge_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Known) -> JudgedSearchset | Pending:
     """Judges a searchset entry by entry. Raises UpstreamError where the answer is not one that can be read."""
     try:
         found = read_searchset(base_rewriter(access.policy.bases).whole(raw))

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from smart_gateway.answers.entries import IdentifiedEntry, identify
-from smart_gateway.answers.judging import Dependence, Judge, Pending, of_version
+from smart_gateway.answers.judging import Dependence, Judge, Known, Pending, goes_by_today, of_version
 from smart_gateway.answers.links import LinkSealer
+from smart_gateway.answers.masking import masked_version
 from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import UpstreamError
@@ -54,9 +55,7 @@ class _Made(msgspec.Struct, gc=False, omit_defaults=True, rename={"full_url": "f
     response: dict[str, str]
 
 
-def confine_history(
-    raw: bytes, rule: CheckHistory, access: Access, known: Mapping[Reference, bool], links: LinkSealer
-) -> ConfinedHistory | Pending:
+def confine_history(raw: bytes, rule: CheckHistory, access: Access, known: Known, links: LinkSealer) -> ConfinedHistory | Pending:
     """Judges a history (identity encoding, FHIR JSON) version by version. Raises UpstreamError where it cannot be read."""
     try:
         found = read_history(base_rewriter(access.policy.bases).whole(raw))
@@ -92,6 +91,8 @@ def _entry(entry: IdentifiedEntry, rule: CheckHistory, access: Access, judge: Ju
     verdict = judge.verdict(boundary, entry.type, entry.found.resource)
     if not dependence.settle(of_version(verdict, boundary, entry.type, entry.id)):
         return None
+    if goes_by_today(entry.type, entry.found.resource, access):
+        entry.body = msgspec.Raw(masked_version(_encode(entry.body), dependence.today(Reference(entry.type, entry.id)), access))
     return _version(entry.type, entry.id, entry, request, response, access.policy.bases.public)
 
 

@@ -16,6 +16,9 @@ from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 
+Known = Mapping[Reference, Mapping[str, Any] | None]
+"""What an answer depends on, as it was fetched; None for what may not be read."""
+
 MOST_REFERENCES = 50  # semantics 3: what the answer refers to is fetched, at most so many
 
 
@@ -99,6 +102,12 @@ def of_version(verdict: Verdict, boundary: Boundary, type: str, id: str) -> Verd
     return _all((verdict, Depends((Reference(type, id),)))) if goes_by_labels(boundary) else verdict
 
 
+def goes_by_today(type: str, members: Members, access: Access) -> bool:
+    """Whether what is hidden of one version of many depends on the labels that the resource has now."""
+    fields = access.restrictions.fields
+    return fields.goes_by_labels(type) or ("contained" in members and fields.goes_by_some_labels)
+
+
 def _all(verdicts: Iterable[Verdict]) -> Verdict:
     """All of ``verdicts`` at once."""
     references: list[Reference] = []
@@ -116,10 +125,11 @@ class Dependence:
     ``known`` holds what was fetched; what is found inside in the same answer counts as well.
     """
 
-    __slots__ = ("_known", "_missing", "_room")
+    __slots__ = ("_fetched", "_known", "_missing", "_room")
 
-    def __init__(self, known: Mapping[Reference, bool]) -> None:
-        self._known = {unversioned(reference): readable for reference, readable in known.items()}
+    def __init__(self, known: Known) -> None:
+        self._fetched = {unversioned(reference): found for reference, found in known.items()}
+        self._known = {reference: found is not None for reference, found in self._fetched.items()}
         self._room = MOST_REFERENCES - len(self._known)
         self._missing: dict[Reference, None] = {}
 
@@ -141,9 +151,18 @@ class Dependence:
         if not references or any(self._known.get(reference) is False for reference in references):
             return False
         unknown = {reference: None for reference in references if reference not in self._known}
+        self._ask(unknown)
+        return not unknown
+
+    def today(self, reference: Reference) -> Mapping[str, Any] | None:
+        """The resource as it is now; None where it may not be read, is not fetched yet, or is one too many."""
+        if reference not in self._known:
+            self._ask({reference: None})
+        return self._fetched.get(reference)
+
+    def _ask(self, unknown: dict[Reference, None]) -> None:
         if len(self._missing | unknown) <= self._room:
             self._missing |= unknown
-        return not unknown
 
 
 def unversioned(reference: Reference) -> Reference:

@@ -19,7 +19,8 @@ from smart_gateway.request.operations import holds_resource
 _SUBSETTED = b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}'
 _DEEPEST = 256  # a Bundle of batches of Bundles
 _Rewrite = Callable[[bytes], bytes]
-_Holders = tuple[dict[str, Any], ...]  # the resources that contain one, whose labels are its own
+_Holders = tuple[Mapping[str, Any], ...]  # the resources that contain one, whose labels are its own
+_UNTOLD: Mapping[str, Any] = {"meta": None}  # labels that cannot be read
 
 
 def masked(body: bytes, access: Access) -> bytes:
@@ -37,6 +38,19 @@ def masked(body: bytes, access: Access) -> bytes:
         raise UpstreamError("The upstream's answer cannot be read, and elements of it are to be hidden.") from None
 
 
+def masked_version(body: bytes, today: Mapping[str, Any] | None, access: Access) -> bytes:
+    """``body``, one version of a resource, without what is hidden by the labels that it has ``today``, as if they were this version's too.
+
+    None: today's may not be read, or is gone: its labels count as all that decide. Raises UpstreamError.
+    """
+    try:
+        value = parse_json(body)
+        assert isinstance(value, dict)  # INVARIANT: it was judged before
+        return _resource(body, value, access.restrictions.fields, (_UNTOLD if today is None else today,), tag=True)
+    except (JsonError, RecursionError):
+        raise UpstreamError("The upstream's answer cannot be read, and elements of it are to be hidden.") from None
+
+
 def _masked(data: bytes, value: Any, fields: FieldBounds, holders: _Holders = ()) -> bytes:
     """``data``, which decodes to ``value``, with every resource in it masked, wherever it stands: a server may put one anywhere."""
     if isinstance(value, list):
@@ -46,11 +60,16 @@ def _masked(data: bytes, value: Any, fields: FieldBounds, holders: _Holders = ()
         return data
     if "resourceType" not in value:
         return _inside(data, value, fields, holders)
+    return _resource(data, value, fields, holders, tag=not holders)
+
+
+def _resource(data: bytes, value: dict[str, Any], fields: FieldBounds, holders: _Holders, *, tag: bool) -> bytes:
+    """One resource, which ``value`` is decoded."""
     hidden = _hidden(value, fields, holders)
     data = _inside(data, value, fields, (), (*holders, value))
     if not hidden:
         return data
-    return without(data, hidden) if holders else _tagged(without(data, hidden))
+    return _tagged(without(data, hidden)) if tag else without(data, hidden)
 
 
 def _hidden(resource: dict[str, Any], fields: FieldBounds, holders: _Holders) -> tuple[FieldPath, ...]:

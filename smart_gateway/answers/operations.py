@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from smart_gateway.answers.confine import Absent, Confined, confine_resource
 from smart_gateway.answers.issues import judged_outcome
-from smart_gateway.answers.judging import Judge, Pending
+from smart_gateway.answers.judging import Judge, Known, Pending
 from smart_gateway.answers.masking import masked
 from smart_gateway.answers.rewriting import base_rewriter
 from smart_gateway.boundary.matching import INSIDE
 from smart_gateway.boundary.model import everything
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.members import Members, members_of, text_of, value_of
-from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.operations.checks import CheckMeta, CheckTerms
 from smart_gateway.policy.plan import CheckResource
@@ -29,7 +27,7 @@ _WHOLE = everything()
 _encode = msgspec.json.Encoder().encode
 
 
-def confine_meta(raw: bytes, rule: CheckMeta, access: Access, known: Mapping[Reference, bool]) -> Confined | Absent | Pending:
+def confine_meta(raw: bytes, rule: CheckMeta, access: Access, known: Known) -> Confined | Absent | Pending:
     """The answer of ``$meta``, of the resource itself as the upstream sent it. Raises UpstreamError."""
     judged = confine_resource(raw, CheckResource(rule.type, rule.id, rule.boundary), access, known)
     if not isinstance(judged, Confined):

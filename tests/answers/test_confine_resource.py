@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 
 from smart_gateway.answers.confine import Absent, Confined, confine_resource
-from smart_gateway.answers.judging import Pending
+from smart_gateway.answers.judging import Known, Pending
 from smart_gateway.boundary.model import everything
 from smart_gateway.errors import UpstreamError
+from smart_gateway.fhir.fields import parse_field
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import CheckResource
+from smart_gateway.policy.rules.fielding import FieldRule
 from smart_gateway.scopes.permissions import Permission
 from tests.answers.conftest import PUBLIC, UPSTREAM, access, compact, observation
+from tests.support.deciding import policy, principal
 
 
 def check(found: Access, type: str = "Observation", id: str = "o1", version: str | None = None) -> CheckResource:
@@ -97,17 +100,17 @@ class TestDependence:
     )
     found = access("patient/Provenance.r", "patient/Observation.r")
 
-    def judge(self, known: dict[Reference, bool]) -> object:
+    def judge(self, known: Known) -> object:
         return confine_resource(self.provenance, check(self.found, "Provenance", "p1"), self.found, known)
 
     def test_asks_for_its_targets(self) -> None:
         assert self.judge({}) == Pending((Reference("Observation", "o1"),))
 
     def test_inside_when_they_are_readable(self) -> None:
-        assert self.judge({Reference("Observation", "o1", "2"): True}) == Confined(self.provenance)
+        assert self.judge({Reference("Observation", "o1", "2"): {}}) == Confined(self.provenance)
 
     def test_absent_when_one_is_not(self) -> None:
-        assert self.judge({Reference("Observation", "o1"): False}) == Absent()
+        assert self.judge({Reference("Observation", "o1"): None}) == Absent()
 
 
 class TestCarriers:
@@ -157,4 +160,24 @@ class TestCarriers:
         raw = compact({"resourceType": "Bundle", "id": "b", "type": "collection", "entry": [{"resource": provenance}]})
         rule = CheckResource("Bundle", "b", everything())
         assert confine_resource(raw, rule, found, {}) == Pending((Reference("Observation", "o7"),))
-        assert confine_resource(raw, rule, found, {Reference("Observation", "o7"): True}) == Confined(raw)
+        assert confine_resource(raw, rule, found, {Reference("Observation", "o7"): {}}) == Confined(raw)
+
+
+LABEL = {"system": "http://acme.example/labels", "code": "VIP"}
+
+
+@pytest.mark.parametrize(
+    ("today", "is_shown"),
+    [({"meta": {}}, True), ({"meta": {"security": [LABEL]}}, False), (None, False)],
+)
+def test_a_version_is_hidden_by_the_label_of_today(today: dict[str, Any] | None, *, is_shown: bool) -> None:
+    hiding = FieldRule("Observation", Permission.READ | Permission.SEARCH, hide=(parse_field("status"),), labelled=("VIP",))
+    found = Access(principal("user/*.rs", fhir_user="Practitioner/p"), policy(fields=(hiding,)))
+    raw, o1 = compact(observation()), Reference("Observation", "o1")
+    assert confine_resource(raw, check(found), found, {}) == Confined(raw)  # the version of today says itself
+    rule = check(found, version="1")
+    assert confine_resource(raw, rule, found, {}) == Pending((o1,))
+    judged = confine_resource(raw, rule, found, {o1: today})
+    assert isinstance(judged, Confined)
+    assert (b"status" in judged.body) is is_shown
+    assert (b"SUBSETTED" in judged.body) is not is_shown

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smart_gateway.answers.confine import Confined, confine_searchset
-from smart_gateway.answers.judging import MOST_REFERENCES, Pending
+from smart_gateway.answers.judging import MOST_REFERENCES, Known, Pending
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
@@ -219,7 +219,7 @@ class TestDependence:
     def provenance(id: str, *targets: str) -> dict[str, Any]:
         return {"resourceType": "Provenance", "id": id, "target": [{"reference": target} for target in targets]}
 
-    def confine(self, *resources: dict[str, Any], known: dict[Reference, bool] | None = None) -> Any:
+    def confine(self, *resources: dict[str, Any], known: Known | None = None) -> Any:
         return confine(searchset(*resources), self.found, check(self.found, "Provenance"), known)
 
     def test_the_same_answer_settles_what_it_holds(self) -> None:
@@ -231,7 +231,7 @@ class TestDependence:
     def test_the_rest_is_asked_for_once(self) -> None:
         answer = self.confine(self.provenance("p", "Observation/a", "Observation/b"), self.provenance("q", "Observation/b"))
         assert answer == Pending((Reference("Observation", "a"), Reference("Observation", "b")))
-        known = {Reference("Observation", "a"): False, Reference("Observation", "b"): True}
+        known = {Reference("Observation", "a"): None, Reference("Observation", "b"): {}}
         answer = self.confine(self.provenance("p", "Observation/a", "Observation/b"), self.provenance("q", "Observation/b"), known=known)
         assert ids(answer) == ["q"]
 
@@ -240,7 +240,7 @@ class TestDependence:
         answer = self.confine(*resources)
         assert isinstance(answer, Pending)
         assert len(answer.references) == MOST_REFERENCES
-        settled = self.confine(*resources, known=dict.fromkeys(answer.references, True))
+        settled = self.confine(*resources, known={reference: {} for reference in answer.references})
         assert len(ids(settled)) == MOST_REFERENCES
         assert settled.removed == 10
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from smart_gateway.answers.histories import ConfinedHistory, confine_history
-from smart_gateway.answers.judging import Pending
+from smart_gateway.answers.judging import Known, Pending
 from smart_gateway.answers.links import LinkSealer
+from smart_gateway.answers.masking import masked
 from smart_gateway.answers.sealing import Sealer
 from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import UpstreamError
+from smart_gateway.fhir.fields import parse_field
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
+from smart_gateway.policy.model import Policy
 from smart_gateway.policy.plan import CheckHistory
+from smart_gateway.policy.rules.fielding import FieldRule
 from smart_gateway.scopes.permissions import Permission
 from tests.support.asgi import NOW, PUBLIC, UPSTREAM, observation
-from tests.support.deciding import BASES, DEFAULT, principal
+from tests.support.deciding import BASES, DEFAULT, policy, principal
 
 OWN = "patient/Observation.rs"
 
 
-def access(scope: str = OWN, **claims: Any) -> Access:
-    return Access(principal(scope, **claims), DEFAULT)
+def access(scope: str = OWN, under: Policy = DEFAULT, **claims: Any) -> Access:
+    return Access(principal(scope, **claims), under)
 
 
 def version(number: str, patient: str = "123", id: str = "o1", **members: Any) -> dict[str, Any]:
@@ -64,16 +69,14 @@ def type_rule(who: Access, type: str = "Observation") -> CheckHistory:
 SYSTEM = CheckHistory(None, None, None)
 
 
-def confine(
-    bundle: Mapping[str, Any] | bytes, rule: CheckHistory, who: Access, known: Mapping[Reference, bool] | None = None
-) -> ConfinedHistory | Pending:
+def confine(bundle: Mapping[str, Any] | bytes, rule: CheckHistory, who: Access, known: Known | None = None) -> ConfinedHistory | Pending:
     place = tuple(part for part in (rule.type, rule.id, "_history") if part is not None)
     links = LinkSealer(BASES, who.principal, Sealer([b"k" * 32], 900.0), "self", place, NOW, bytes)
     raw = bundle if isinstance(bundle, bytes) else json.dumps(bundle).encode()
     return confine_history(raw, rule, who, known or {}, links)
 
 
-def left(bundle: Mapping[str, Any] | bytes, rule: CheckHistory, who: Access, known: Mapping[Reference, bool] | None = None) -> Any:
+def left(bundle: Mapping[str, Any] | bytes, rule: CheckHistory, who: Access, known: Known | None = None) -> Any:
     """The Bundle that leaves."""
     made = confine(bundle, rule, who, known)
     assert isinstance(made, ConfinedHistory)
@@ -273,7 +276,7 @@ def test_a_version_in_the_same_history_does_not_vouch_for_its_resource() -> None
     waiting = confine(bundle, SYSTEM, who)
     assert waiting == Pending((Reference("Observation", "o1"),))
     for readable in (True, False):
-        found = left(bundle, SYSTEM, who, {Reference("Observation", "o1"): readable})
+        found = left(bundle, SYSTEM, who, {Reference("Observation", "o1"): {} if readable else None})
         assert [entry["request"]["url"] for entry in found["entry"]] == ["Provenance/p"] * readable + ["Observation/o1"]
 
 
@@ -283,7 +286,7 @@ def test_at_most_fifty_are_asked_for() -> None:
     waiting = confine(bundle, type_rule(who, "Provenance"), who)
     assert isinstance(waiting, Pending)
     assert len(waiting.references) == 40
-    found = left(bundle, type_rule(who, "Provenance"), who, dict.fromkeys(waiting.references, True))
+    found = left(bundle, type_rule(who, "Provenance"), who, {reference: {} for reference in waiting.references})
     assert len(found["entry"]) == 1
 
 
@@ -314,3 +317,68 @@ def test_without_a_boundary_nothing_is_left() -> None:
     who = access()
     rule = CheckHistory("Observation", "o1", Boundary())
     assert "entry" not in left(history(version("1"), deletion()), rule, who)
+
+
+VIP = {"system": "http://acme.example/labels", "code": "VIP"}
+BY_LABEL = FieldRule(
+    "Observation", Permission.READ | Permission.SEARCH, hide=(parse_field("status"),), labelled=("http://acme.example/labels|VIP",)
+)
+O1 = Reference("Observation", "o1")
+
+
+def by_label(*types: str) -> Access:
+    rules = tuple(replace(BY_LABEL, type=type) for type in types or ("Observation",))
+    return access("user/*.cruds", under=policy(fields=rules), fhir_user="Practitioner/p")
+
+
+def labelled(entry: dict[str, Any]) -> dict[str, Any]:
+    resource = entry["resource"]
+    return {**entry, "resource": {**resource, "meta": {**resource.get("meta", {}), "security": [VIP]}}}
+
+
+@pytest.mark.parametrize(
+    ("today", "shown"),
+    [
+        ({"resourceType": "Observation", "id": "o1"}, [False, True]),
+        ({"resourceType": "Observation", "id": "o1", "meta": {"security": [VIP]}}, [False, False]),
+        ({"resourceType": "Observation", "id": "o1", "meta": {"security": "?"}}, [False, False]),  # cannot be read
+        (None, [False, False]),  # deleted, or outside
+    ],
+)
+def test_what_the_label_of_today_hides_no_version_shows(today: dict[str, Any] | None, shown: list[bool]) -> None:
+    who, bundle = by_label(), history(labelled(version("2")), version("1"))
+    assert confine(bundle, instance_rule(who), who) == Pending((O1,))
+    found = [
+        json.loads(masked(json.dumps(entry["resource"]).encode(), who))
+        for entry in left(bundle, instance_rule(who), who, {O1: today})["entry"]
+    ]
+    assert ["status" in resource for resource in found] == shown
+    for resource, is_shown in zip(found, shown, strict=True):
+        tags = [tag["code"] for tag in resource.get("meta", {}).get("tag", [])]
+        assert tags == ([] if is_shown else ["SUBSETTED"])
+
+
+def test_what_is_contained_goes_by_the_label_of_today_too() -> None:
+    who = by_label("Patient")
+    patient = {"resourceType": "Patient", "id": "in", "status": "secret"}
+    one, other = version("1"), version("1", id="o2")
+    one["resource"]["contained"] = [patient]
+    bundle, rule = history(one, other), type_rule(who)
+    assert confine(bundle, rule, who) == Pending((O1,))  # the other one holds nothing of which labels decide
+    assert "secret" not in json.dumps(left(bundle, rule, who, {O1: {"meta": {"security": [VIP]}}}))
+    assert "secret" in json.dumps(left(bundle, rule, who, {O1: {"meta": {}}}))
+
+
+def test_more_than_can_be_asked_for_stays_hidden() -> None:
+    who = by_label()
+    bundle = history(*(version("1", id=f"o{number}") for number in range(60)))
+    asked = confine(bundle, type_rule(who), who)
+    assert isinstance(asked, Pending)
+    assert len(asked.references) == 50
+    found = left(bundle, type_rule(who), who, {reference: {} for reference in asked.references})["entry"]
+    assert ["status" in entry["resource"] for entry in found] == [True] * 50 + [False] * 10
+
+
+def test_without_labels_nothing_is_asked_for() -> None:
+    who = access("user/*.cruds", under=policy(fields=(replace(BY_LABEL, labelled=None),)), fhir_user="Practitioner/p")
+    assert isinstance(confine(history(version("1")), instance_rule(who), who), ConfinedHistory)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from smart_gateway.answers.confine import Confined, confine_resource
-from smart_gateway.answers.judging import Pending
+from smart_gateway.answers.judging import Known, Pending
 from smart_gateway.boundary.model import Boundary, Region
 from smart_gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from smart_gateway.fhir.references import Reference
@@ -17,14 +17,13 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import CheckResource, UpstreamRequest
 
 T = TypeVar("T")
-Known = Mapping[Reference, bool]
 
 _AT_ONCE = 4
 
 
 async def settle(judge: Callable[[Known], T | Pending], access: Access, inner: Inner) -> T:
     """What ``judge`` says once it knows enough: what it waits for is fetched, and it is asked again. It bounds how much it asks for."""
-    known: dict[Reference, bool] = {}
+    known: dict[Reference, Mapping[str, Any] | None] = {}
     while isinstance(verdict := judge(known), Pending):
         asked = [reference for reference in verdict.references if reference not in known]
         if not asked:
@@ -49,9 +48,10 @@ async def inside(boundary: Boundary, resource: Mapping[str, Any], type: str, acc
     return found
 
 
-async def _fetch(references: Sequence[Reference], access: Access, inner: Inner) -> dict[Reference, bool]:
-    """Whether each may be read or searched."""
-    return {reference: body is not None for reference, body in (await _read(references, access, inner)).items()}
+async def _fetch(references: Sequence[Reference], access: Access, inner: Inner) -> dict[Reference, Mapping[str, Any] | None]:
+    """Each that may be read or searched, decoded."""
+    bodies = await _read(references, access, inner)
+    return {reference: parse_json(body) if body is not None else None for reference, body in bodies.items()}
 
 
 async def _read(references: Sequence[Reference], access: Access, inner: Inner) -> dict[Reference, bytes | None]:
