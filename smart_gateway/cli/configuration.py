@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -39,6 +40,17 @@ def add_tenant(parser: argparse.ArgumentParser) -> None:
 def default_config() -> Path:
     """Where the settings are when no option says so."""
     return Path(os.environ.get("SMART_GATEWAY_CONFIG", "gateway.yaml"))
+
+
+def number(text: str, least: float, most: float) -> float:
+    """What an option says, between ``least`` and ``most``. Raises ArgumentTypeError for anything else, NaN among it."""
+    try:
+        said = float(text)
+    except ValueError:
+        said = math.nan
+    if not least <= said <= most:
+        raise argparse.ArgumentTypeError(f"must be a number from {least:g} to {most:g}")
+    return said
 
 
 def print_findings(findings: Iterable[Finding], stream: TextIO | None = None) -> None:

@@ -44,16 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints one decision: 0 permitted, 3 denied, 1 where the settings or the token's issuer fail, 2 for bad options."""
     try:
-        body = arguments.body.read_bytes() if arguments.body is not None else None
+        body = _read(arguments.body) if arguments.body is not None else None
         question = ask(arguments.method, arguments.target, arguments.header, body)
         shown = asyncio.run(_explained(question, arguments))
     except SettingsError:
         raise  # with its findings, which the command line prints
-    except (SmartGatewayError, OSError) as error:
+    except SmartGatewayError as error:
         print(error, file=sys.stderr)
-        return _USAGE if isinstance(error, UnusableQuestion | OSError) else _FAILED
+        return _USAGE if isinstance(error, UnusableQuestion) else _FAILED
     _print(shown, arguments.format)
     return _PERMITTED if shown["decision"] == "permit" else _DENIED
+
+
+def _read(path: Path) -> bytes:
+    """Raises UnusableQuestion for a file that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnusableQuestion(f"--body: {path} cannot be read: {error.strerror}") from None
 
 
 async def _explained(question: Question, arguments: argparse.Namespace) -> dict[str, Any]:

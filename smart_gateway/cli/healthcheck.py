@@ -8,7 +8,7 @@ import socket
 from http.client import HTTPConnection, HTTPException
 
 from smart_gateway.cli import print_lines
-from smart_gateway.cli.configuration import add_config
+from smart_gateway.cli.configuration import add_config, number
 from smart_gateway.settings.loading import glance
 from smart_gateway.settings.sections.addresses import ListenAddress, parse_listen
 from smart_gateway.settings.sections.server import DEFAULT_LISTEN
@@ -17,7 +17,7 @@ from smart_gateway.settings.sections.server import DEFAULT_LISTEN
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of docs/command-line.md, and which question to ask."""
     parser.add_argument("--live", action="store_true", help="ask whether the process lives, not whether it is ready")
-    parser.add_argument("--timeout", type=float, default=4.0, metavar="SECONDS")
+    parser.add_argument("--timeout", type=_seconds, default=4.0, metavar="SECONDS", help="how long to wait (default: 4)")
     add_config(parser)
 
 
@@ -37,9 +37,17 @@ def run(arguments: argparse.Namespace) -> int:
         print_lines(f"{arguments.config} says no address that can be asked")
         return 1
     except (OSError, HTTPException) as error:
-        print_lines(f"the gateway does not answer: {error}")
+        print_lines(f"the gateway does not answer at {management or listen or DEFAULT_LISTEN}: {_reason(error)}")
         return 1
     return 0
+
+
+def _seconds(text: str) -> float:
+    return number(text, 0.1, 3600.0)
+
+
+def _reason(error: OSError | HTTPException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _ask(address: ListenAddress, path: str, timeout: float) -> int:

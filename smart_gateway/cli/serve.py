@@ -38,6 +38,7 @@ from smart_gateway.tenants import Tenants, open_gateway
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 2.0  # seconds between two looks at the settings files and at the parent process
+_MOST_WORKERS = 256
 _YOUNG = 10_000  # objects made since the last collection; requests leave next to no cycles behind
 _DRY_RUN = "DRY RUN: decisions are logged and NOT ENFORCED. Every request passes. Never do this in front of real data."
 
@@ -218,10 +219,9 @@ def _rest_collector() -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 256:
-        raise ValueError
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST_WORKERS}")
+    return int(text)
 
 
 def _spelled(bound: socket.socket) -> str:

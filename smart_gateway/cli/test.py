@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from smart_gateway.cli.configuration import add_tenant, print_findings
+from smart_gateway.cli.configuration import add_tenant, number, print_findings
 from smart_gateway.errors import SmartGatewayError
 from smart_gateway.policing.coverage import Opened, measure
 from smart_gateway.policing.reports import Covered, Result, as_json, as_junit
@@ -52,15 +52,23 @@ def run(arguments: argparse.Namespace) -> int:
         return _NO_TESTS
     measuring = arguments.coverage or arguments.threshold is not None
     results, covered = asyncio.run(_run(_by_config(chosen, arguments.config), arguments.tenant, measuring=measuring))
-    if arguments.junit is not None:
-        arguments.junit.write_bytes(as_junit(results, covered))
     _print(results, covered, arguments.format)
+    if arguments.junit is not None:
+        _write(arguments.junit, as_junit(results, covered))
     too_few = [one for one in covered if arguments.threshold is not None and one.coverage.percent < arguments.threshold]
     for one in too_few:
         print(
             f"{one.config}: the cases hold {one.coverage.percent:.1f} % of its rules, fewer than {arguments.threshold:g} %", file=sys.stderr
         )
     return _DONE if all(result.passed for result in results) and not too_few else _FAILED
+
+
+def _write(path: Path, report: bytes) -> None:
+    """Raises SmartGatewayError where the file cannot be written."""
+    try:
+        path.write_bytes(report)
+    except OSError as error:
+        raise SmartGatewayError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -71,10 +79,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _percent(text: str) -> float:
-    number = float(text)
-    if not 0.0 <= number <= _HUNDRED:
-        raise argparse.ArgumentTypeError("between 0 and 100")
-    return number
+    return number(text, 0.0, _HUNDRED)
 
 
 def _is_chosen(file: CaseFile, case: Case, pattern: re.Pattern[str] | None) -> bool:

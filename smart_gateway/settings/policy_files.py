@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,31 @@ def examine_policy(source: Path | None, tenant: str | None = None) -> Examinatio
     """
     if source is None:
         found = examine(_AROUND, {})
+    elif source.exists() and not (source.is_file() or source.is_dir()):
+        raise SettingsError(f"{source} is neither a file nor a directory, and is read more than once: save it to a file.")
     elif is_policy(source):
-        found = examine({**_AROUND, "policy": source.name}, {}, directory=source.parent)
+        found = _alone(source)
     else:
         found = examine(source, os.environ)
     if found.settings is None:
-        raise SettingsError(f"The settings {source} are refused.", found.findings)
+        raise SettingsError(f"{source} is refused.", found.findings)
     return found.of(tenant)
+
+
+def _alone(source: Path) -> Examination:
+    """A policy in invented surroundings: with one issuer, or those that its clients name; nothing is said of the surroundings."""
+    around = {**_AROUND, "policy": source.name}
+    found = examine(around, {}, directory=source.parent)
+    if issuers := _issuers_named(found):
+        found = examine({**around, "issuers": [{"issuer": name} for name in issuers]}, {}, directory=source.parent)
+    return replace(found, findings=tuple(finding for finding in found.findings if not finding.key.startswith(tuple(_AROUND))))
+
+
+def _issuers_named(found: Examination) -> list[str]:
+    policy = found.root.child("policy") if found.root is not None else None
+    clients = policy.child("clients") if policy is not None else None
+    named = (node.content for path, node in (clients.walk() if clients is not None else ()) if len(path) == 3 and path[1] == "issuers")
+    return list(dict.fromkeys(name for name in named if isinstance(name, str)))
 
 
 def rules(examination: Examination) -> Iterator[Rule]:

@@ -133,3 +133,27 @@ def test_colours_are_for_terminals_that_want_them(
     print_findings([Finding(Place("f"), "k", "is bad")], stream)
     assert ("\x1b[31m" in stream.getvalue()) == coloured
     assert "f: error: k: is bad" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["serve", "--workers", "0"], "argument --workers: must be a whole number from 1 to 256"),
+        (["serve", "--workers", "many"], "argument --workers: must be a whole number from 1 to 256"),
+        (["healthcheck", "--timeout", "nan"], "argument --timeout: must be a number from 0.1 to 3600"),
+        (["healthcheck", "--timeout", "-1"], "argument --timeout: must be a number from 0.1 to 3600"),
+        (["test", "f", "--threshold", "all"], "argument --threshold: must be a number from 0 to 100"),
+        (["test", "f", "--threshold", "101"], "argument --threshold: must be a number from 0 to 100"),
+    ],
+)
+def test_options_say_what_they_take(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(says)
+
+
+@pytest.mark.parametrize(("name", "why"), [("nowhere", "No such file or directory"), (".", "Is a directory")])
+def test_a_body_that_cannot_be_read_is_said(name: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "POST", "/Observation", "--body", name]) == 2
+    assert capsys.readouterr().err == f"--body: {name} cannot be read: {why}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -417,3 +418,32 @@ def test_a_tenant_must_be_named_and_known(tenants: Path, more: list[str], capsys
     assert main(["compare", "old.yaml", "new.yaml", *more]) == 1
     assert main(["test", "cases.yaml", *more]) == 1
     assert "north, south" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", "cases.yaml", "--junit", "nowhere/out.xml"]) == 1
+    out, err = capsys.readouterr()
+    assert "3 of 3 cases pass" in out
+    assert err == "nowhere/out.xml cannot be written: No such file or directory\n"
+
+
+def test_a_policy_alone_may_name_issuers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "old.yaml").write_text("clients: {app: {limit: [patient/*.rs], issuers: [https://a.example, https://b.example]}}\n")
+    (folder / "new.yaml").write_text("clients: {app: {limit: [patient/*.rs], issuers: [https://a.example]}}\n")
+    assert main(["compare", "old.yaml", "new.yaml"]) == 0
+    assert "https://b.example" in capsys.readouterr().out
+    assert main(["compare", "new.yaml", "old.yaml"]) == 3
+
+
+def test_of_a_policy_alone_only_its_own_findings_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "broken.yaml").write_text("clients: {app: {limits: [patient/*.rs]}}\n")
+    assert main(["compare", "policy.yaml", "broken.yaml"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["broken.yaml is refused.", 'broken.yaml:1:17: error: policy.clients.app.limits: unknown key; did you mean "limit"?']
+
+
+@pytest.mark.parametrize("verb", [["compare", "policy.yaml"], ["test", "cases.yaml", "--config"]])
+def test_a_pipe_is_no_policy_since_it_can_be_read_only_once(verb: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe")
+    assert main([*verb, "pipe"]) == 1
+    assert "is neither a file nor a directory" in capsys.readouterr().err
