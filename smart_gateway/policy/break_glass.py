@@ -76,9 +76,8 @@ def _may_call(rule: BreakGlass, access: Access) -> bool:
 
 
 def _is_young(rule: BreakGlass, principal: Principal, now: float) -> bool:
-    """An emergency ends by itself: a token that does not say since when it is there was not given for one."""
-    issued = principal.issued_at
-    return issued is not None and now - issued <= rule.max_duration
+    """An emergency ends by itself: a token that does not say since when it is there, or says a time to come, was not given for one."""
+    return _is_within(principal.issued_at, now, rule.max_duration)
 
 
 def _require_login(rule: BreakGlass, principal: Principal, now: float) -> None:

@@ -173,6 +173,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a relative", {"fhir_user": "RelatedPerson/1"}, "break-glass-not-allowed"),
     ("not said since when", {"issued_at": None}, "break-glass-over"),
     ("too old", {"issued_at": NOW - 3601}, "break-glass-over"),
+    ("of a time to come", {"issued_at": NOW + 61}, "break-glass-over"),
     ("a ceiling without the scope", {"ceilings": (Ceiling("the hook", scopes("user/*.cruds")),)}, "break-glass-not-allowed"),
     ("a UMA token", {"permitted": ()}, "break-glass-not-allowed"),
 ]

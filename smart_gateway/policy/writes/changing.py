@@ -49,8 +49,8 @@ def _unseen(type: str) -> Deny:
 
 
 def foresee_operations(patch: JsonPatch, type: str, access: Access) -> Deny | None:
-    """The refusal of a patch that is certain whatever is stored, for ``explain`` asks no server: it names what is hidden, or more than may be
-    written of what this token may not read."""
+    """The refusal of a patch that is certain whatever is stored (``explain`` asks no server): it names what is hidden, or more than may
+    be written of what this token may not read."""
     unseen = access.restrictions_for(Permission.UPDATE).fields.hidden(type) or access.boundary(type, Permission.READ).is_nothing
     return refuse_operations(patch, {}, type, access) if unseen else None
 
