@@ -44,9 +44,6 @@ issuers:
   stay and the log says why.
   `server.listen` and `server.management` take effect at the next start.
 - With `serve --workers N` all processes share both listeners and the sealing key; `/readyz` is the state of the process that answers.
-
-Keys of features that this version does not have are known and refused ("not available in this version"), so that nobody believes in
-a limit that nothing enforces. They are listed at the end.
 """
 
 
@@ -54,13 +51,11 @@ def render() -> str:
     """The whole page."""
     schema = json_schema()
     parts = [_HEAD]
-    later: list[str] = []
     for title, section in _sections(schema, schema, ""):
-        rows = [row for name, member in section.get("properties", {}).items() if (row := _row(schema, section, name, member, later, title))]
+        rows = [_row(schema, section, name, member) for name, member in section.get("properties", {}).items()]
         if rows and (not title.startswith("`tenants[].") or title.startswith("`tenants[].listeners")):  # the rest is as above
             description = section.get("description", "")
             parts.append(f"## {title}\n\n{description}\n\n| key | value | default | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
-    parts.append("## Not available in this version\n\n" + ", ".join(f"`{name}`" for name in sorted(later)) + "\n")
     return "\n".join(parts)
 
 
@@ -88,10 +83,7 @@ def _mappings(root: dict[str, Any], member: dict[str, Any], suffix: str = "") ->
         yield from _mappings(root, member["additionalProperties"], suffix + ".NAME")
 
 
-def _row(root: dict[str, Any], section: dict[str, Any], name: str, member: dict[str, Any], later: list[str], title: str) -> str | None:
-    if "not" in member or member in ({"type": "null"}, {"const": False, "default": False}, {"default": [], "maxItems": 0, "type": "array"}):
-        later.append(f"{title.strip('`')}.{name}")
-        return None
+def _row(root: dict[str, Any], section: dict[str, Any], name: str, member: dict[str, Any]) -> str:
     default = "required" if name in section.get("required", ()) else _default(member)
     return f"| `{name}` | {_value(root, member)} | {default} | {member.get('description', '')} |"
 

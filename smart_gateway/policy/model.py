@@ -217,7 +217,9 @@ class Policy:
     who act for a subject, by their ``sub`` or ``client_id``. ``users`` are rules by the kind of fhirUser, or in a list, which are
     intersected; ``patients`` is the claim whose patients bound all user/ scopes. ``labels``
     None: security labels decide nothing. ``certifications`` are of clients; with
-    ``certified_only`` no other comes. ``emergency``: this is the policy of one request in one. ``places`` are where rules are written.
+    ``certified_only`` no other comes. ``emergency``: this is the policy of one request in one. ``search_parameters``: what bounded
+    searches may use beside what FHIR and the upstream define, ``name`` or ``name:modifier``, by type or ``*``. ``places`` are where rules
+    are written.
     """
 
     vocabulary: Vocabulary
@@ -246,6 +248,7 @@ class Policy:
     value_sets: ValueSets = NO_VALUE_SETS
     requests_per_minute: int | None = None
     operations: tuple[OpenedOperation, ...] = ()
+    search_parameters: Mapping[str, frozenset[str]] = field(default_factory=dict)
     places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False, repr=False)
     rules: CompartmentRules = field(init=False, compare=False, repr=False)
     matcher: Matcher = field(init=False, compare=False, repr=False)
@@ -256,6 +259,10 @@ class Policy:
         if self.conditions is not None:
             return self.conditions == "hapi"
         return (self.capabilities.software or "").startswith("HAPI FHIR")
+
+    def lets_through(self, type: str, key: str) -> str | None:
+        """The entry of ``search_parameters`` (a type, or ``*``) that names ``key`` for ``type``. Spec: semantics 0.2."""
+        return next((entry for entry in (type, "*") if key in self.search_parameters.get(entry, ())), None)
 
     def place(self, *path: str | int) -> str | None:
         """Where the rule at ``path`` (``"clients", "app", "limit"``) is written, or the nearest level above it that is."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from smart_gateway.settings.model import Settings
-from smart_gateway.settings.sections.section import UNAVAILABLE
 
 _DIALECT = "http://json-schema.org/draft-07/schema#"
 
@@ -21,13 +20,11 @@ def json_schema() -> dict[str, Any]:
 
 
 def _plain(schema: Any) -> Any:
-    """Without what says nothing; later keys are marked; ``null`` is no way to leave a key out."""
+    """Without what says nothing; ``null`` is no way to leave a key out."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema.get("not") == {}:
-        return {"not": {}, "description": f"{UNAVAILABLE[0].upper()}{UNAVAILABLE[1:]}."}
     plain = {key: _plain_member(key, value) for key, value in schema.items() if not _says_nothing(key, value)}
     branches = plain.get("anyOf")
     if branches is not None and {"type": "null"} in branches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 from tests.integration.app import FORM, App, MakeApp, ids, link, refused
 from tests.integration.records import LABS, VITALS
-from tests.integration.servers.gateway import Gateway
+from tests.integration.servers.gateway import Gateway, StartGateway
 from tests.integration.servers.hapi import Hapi
 from tests.integration.servers.realm import LAB
 
@@ -255,3 +256,18 @@ def test_elements_are_as_asked_although_the_check_needs_more(as_user: MakeApp) -
 def test_without_a_bound_the_search_is_passed_on(as_service: MakeApp) -> None:
     found = ids(as_service("system/*.rs").get("/Observation?code=8867-4&_count=100"))
     assert set(found) == {f"Observation/vital-{n}-chart-{p}" for p in "abcw" for n in range(VITALS)} | {"Observation/focus-on-anna-chart-b"}
+
+
+def test_a_parameter_of_the_servers_own_needs_the_policys_word(
+    gateways: StartGateway, settings: dict[str, Any], as_user: MakeApp, hapi: Hapi
+) -> None:
+    """HAPI knows `_offset` and names it nowhere."""
+    at = gateways({**settings, "policy": {"search": {"parameters": {"Observation": ["_offset"]}}}})
+    amy, plain = as_user("amy", "patient/*.rs", sees="a", at=at), as_user("amy", "patient/*.rs", sees="a")
+    first, second = (amy.get(f"/Observation?_sort=_id&_count=3&_offset={offset}") for offset in (0, 3))
+    assert len({*ids(first), *ids(second)}) == 6
+    assert {*ids(first), *ids(second)} <= OBSERVATIONS
+    assert "total" not in first.json()
+    refused(plain.get("/Observation?_offset=3"), 400, "unknown-parameter")
+    refused(amy.get("/Condition?_offset=3"), 400, "unknown-parameter")
+    refused(amy.get("/Observation?_offset=0&_summary=count"), 403, "inexact-count")

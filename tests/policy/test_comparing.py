@@ -229,6 +229,13 @@ def test_how_a_client_may_come(old: dict[str, Any], new: dict[str, Any], opens: 
     assert (found.opens, found.closes) == (opens, closes)
 
 
+def test_a_search_parameter_that_is_let_through_opens_and_one_that_is_not_closes() -> None:
+    old = policy(search_parameters={"Observation": frozenset({"ward", "bed"})})
+    new = policy(search_parameters={"Observation": frozenset({"ward"}), "*": frozenset({"site"})})
+    found = {one.rule: (one.opens, one.closes) for one in compare_rules(old, new)}
+    assert found == {"search.parameters.* site": (True, False), "search.parameters.Observation bed": (False, True)}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "opens"),
     [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smart_gateway.errors import RequestError
+from smart_gateway.fhir.fields import parse_field
 from smart_gateway.fhir.releases import Release
 from smart_gateway.fhir.vocabulary import ParameterKind
 from smart_gateway.policy.access import Access
@@ -16,8 +18,10 @@ from smart_gateway.policy.model import Capabilities
 from smart_gateway.policy.parameters.controls import CONTROLS
 from smart_gateway.policy.parameters.modifiers import ADDED_BY_R5, MODIFIERS, REACHING
 from smart_gateway.policy.plan import CheckSearchset, Decision, Deny, Permit
+from smart_gateway.policy.rules.fielding import FieldRule
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.parsing import RequestParser
+from smart_gateway.scopes.permissions import Permission
 from tests.support.deciding import decide, denied, permitted, policy, principal, sent, vocabulary
 
 PAGE = (Path(__file__).parents[2] / "docs" / "search.md").read_text(encoding="utf-8")
@@ -241,3 +245,53 @@ def test_long_queries_are_judged_in_good_time(target: str) -> None:
     except RequestError as error:
         decision = error
     assert isinstance(decision, Permit | Deny) or decision.reason == "malformed-parameter"
+
+
+LET_THROUGH = {"Observation": frozenset({"ward", "code:narrower", "_offset", "subject", "subject:in"}), "*": frozenset({"site"})}
+
+
+def let_through(target: str, scope: str = RECORD, **rules: Any) -> Decision:
+    return decide("GET", target, scope, under=policy(search_parameters=LET_THROUGH, **rules))
+
+
+@pytest.mark.parametrize("key", ["ward", "code:narrower", "_offset", "site"])
+def test_what_the_policy_names_is_sent_as_it_came(key: str) -> None:
+    decision = let_through(f"/Observation?{key}=a,b|c")
+    assert query(decision).replace("%2F", "/").replace("%2C", ",") == f"{key}=a,b|c&patient=Patient/123"
+    assert any("policy.search.parameters." in check for check in permitted(decision).checks)
+
+
+@pytest.mark.parametrize(
+    "target", ["/Observation?ward:exact=a", "/Observation?ward.name=a", "/Condition?ward=a", "/Observation?code:wider=a"]
+)
+def test_nothing_else_is(target: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        let_through(target)
+    assert caught.value.status == 400
+
+
+def test_what_fhir_defines_is_judged_by_that_whatever_the_policy_names() -> None:
+    assert denied(let_through("/Observation?subject=Patient/456")).causes[0].code == "foreign-patient"
+    assert denied(let_through("/Observation?subject:in=List/1")).causes[0].code == "parameter-not-allowed"
+
+
+def test_matches_of_what_nobody_understands_are_not_counted() -> None:
+    assert denied(let_through("/Observation?ward=a&_summary=count")).causes[0].code == "inexact-count"
+    rules = [permitted(let_through(f"/Observation?{key}=a")).answer for key in ("ward", "code")]
+    assert [rule.exact for rule in rules if isinstance(rule, CheckSearchset)] == [False, True]
+
+
+def test_one_may_sort_by_what_the_policy_names_but_for_what_steers() -> None:
+    assert "_sort=-ward" in query(let_through("/Observation?_sort=-ward"))
+    with pytest.raises(RequestError):
+        let_through("/Observation?_sort=_offset")
+
+
+def test_where_elements_are_hidden_nothing_is_let_through() -> None:
+    hidden = (FieldRule("Observation", Permission.READ | Permission.SEARCH, hide=(parse_field("note"),)),)
+    assert denied(let_through("/Observation?ward=a", fields=hidden)).causes[0].code == "hidden-elements"
+
+
+def test_it_is_no_criterion_of_a_write() -> None:
+    with pytest.raises(RequestError, match="understood whole"):
+        decide("DELETE", "/Observation?ward=a", "patient/*.cruds", under=policy(search_parameters=LET_THROUGH))

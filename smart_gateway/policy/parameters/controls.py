@@ -77,7 +77,10 @@ def _sortable(code: str, search: Search) -> bool:
     """A parameter that selects by an element; those that steer, or lead to other resources, give no order of one's own."""
     if code in CONTROLS or code == "_has":
         return False
-    return search.vocabulary.parameter(search.type, code) is not None or search.access.policy.capabilities.names(search.type, code)
+    policy = search.access.policy
+    if search.vocabulary.parameter(search.type, code) is not None or policy.capabilities.names(search.type, code):
+        return True
+    return not code.startswith("_") and policy.lets_through(search.type, code) is not None
 
 
 def _summary(parameter: QueryParameter, search: Search) -> Verdict:

@@ -21,7 +21,17 @@ from smart_gateway.policy.parameters.elements import elements
 from smart_gateway.policy.parameters.includes import INCLUDES, hidden_by_summary, judge_include, tells_of_others
 from smart_gateway.policy.parameters.modifiers import VALUE_SET, is_known, reaches_outside
 from smart_gateway.policy.parameters.revealing import revealing
-from smart_gateway.policy.parameters.verdicts import Drop, Foreign, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
+from smart_gateway.policy.parameters.verdicts import (
+    Drop,
+    Foreign,
+    Keep,
+    Refuse,
+    Search,
+    Verdict,
+    let_through,
+    malformed_parameter,
+    unknown_parameter,
+)
 from smart_gateway.request.model import FhirRequest, QueryParameter
 
 
@@ -47,7 +57,8 @@ class Judgement:
 
 def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owners, *, exact: bool) -> Judgement:
     """Every parameter of ``request``; raises RequestError for those that are unknown or broken."""
-    search = Search(request, access, boundary, exact)
+    understood = not any(let_through(parameter, request.type or "", access.policy) for parameter in request.parameters)
+    search = Search(request, access, boundary, exact and understood)
     verdicts = [_judge_one(parameter, search, owners) for parameter in request.parameters]
     others = [v for v in verdicts if not isinstance(v, Keep)]
     refused = [v for v in others if isinstance(v, Refuse)]
@@ -57,10 +68,10 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
         pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *chosen.pairs),
         denials=tuple(dict.fromkeys((*[v.denial for v in refused], *hidden_by_summary(search), *revealing(search, owners)))),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
-        notes=tuple([v.note for v in others if isinstance(v, Drop) and v.note]),
+        notes=tuple([v.note for v in verdicts if isinstance(v, Keep | Drop) and v.note]),
         foreign=next((v for v in others if isinstance(v, Foreign)), None),
         count_only=count_only,
-        exact=exact and (count_only or not tells_of_others(search)),
+        exact=search.exact and (count_only or not tells_of_others(search)),
         added_elements=chosen.added,
     )
 
@@ -80,6 +91,9 @@ def _judge_one(parameter: QueryParameter, search: Search, owners: Owners) -> Ver
     if special is not None:
         return special(parameter, search)
     known = search.vocabulary.parameter(search.type, parameter.name)
+    entry = let_through(parameter, search.type, search.access.policy)
+    if entry is not None:
+        return Keep(parameter.key, parameter.value, f"{parameter.key} is sent as it came, by policy.search.parameters.{entry}")
     if known is None:
         return _judge_custom(parameter, search)
     if parameter.chain:

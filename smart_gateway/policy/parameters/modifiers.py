@@ -46,6 +46,11 @@ def is_known(modifier: str | None, parameter: SearchParameter, release: Release)
     return parameter.kind is ParameterKind.REFERENCE and modifier in parameter.targets
 
 
+def is_judged(modifier: str | None, parameter: SearchParameter, release: Release) -> bool:
+    """Whether ``parameter`` with ``modifier`` is judged by what FHIR says of it: no policy lets it through otherwise."""
+    return is_known(modifier, parameter, release) or reaches_outside(modifier, parameter)
+
+
 def reaches_outside(modifier: str | None, parameter: SearchParameter) -> bool:
     """Whether a match would tell about a resource that was not judged, as ``_list`` and ``_in`` do. Spec: semantics 4; FHIR R5
     search.html 3.2.1.5.5."""

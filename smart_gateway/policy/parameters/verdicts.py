@@ -11,16 +11,19 @@ from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial, Missing
 from smart_gateway.policy.hints import missing_scopes
+from smart_gateway.policy.model import Policy
+from smart_gateway.policy.parameters.modifiers import is_judged
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.scopes.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Goes upstream as this pair."""
+    """Goes upstream as this pair; ``note`` says in ``explain`` by which rule, where that is not FHIR's own."""
 
     key: str
     value: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ Verdict = Keep | Drop | Refuse | Foreign
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One bounded search: what every judge of a parameter may look at. ``exact``: the narrowed query returns nothing outside."""
+    """One bounded search: what every judge of a parameter may look at. ``exact``: the narrowed query returns nothing outside, and all of
+    it is understood."""
 
     request: FhirRequest
     access: Access
@@ -77,6 +81,15 @@ class Search:
     def missing(self, types: Iterable[str]) -> tuple[Missing, ...]:
         """The scopes that would let this token search all of ``types``, where some would."""
         return missing_scopes(self.request, self.access, types, Permission.SEARCH, whole=True)
+
+
+def let_through(parameter: QueryParameter, type: str, policy: Policy) -> str | None:
+    """The entry of ``policy.search.parameters`` that lets ``parameter`` through on ``type``: as it is named there, modifier and all, and
+    never what FHIR defines and is judged by that."""
+    known = policy.vocabulary.parameter(type, parameter.name)
+    if parameter.chain or (known is not None and is_judged(parameter.modifier, known, policy.vocabulary.release)):
+        return None
+    return policy.lets_through(type, parameter.name if parameter.modifier is None else f"{parameter.name}:{parameter.modifier}")
 
 
 def unknown_parameter(parameter: QueryParameter, type: str) -> RequestError:

@@ -72,6 +72,7 @@ def build_policy(settings: Settings) -> Policy:
         conditions=settings.upstream.conditions,
         requests_per_minute=policy.limits.requests_per_minute,
         operations=build_operations(policy.operations),
+        search_parameters={type: frozenset(keys) for type, keys in policy.search.parameters.items()},
         places=settings.places,
     )
 

@@ -8,6 +8,9 @@ from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import ParameterKind, Vocabulary
 from smart_gateway.policy.model import DEFAULT_SHARED_TYPES, SERVER_TYPES
 from smart_gateway.policy.operations.table import opened_on
+from smart_gateway.policy.parameters.controls import CONTROLS
+from smart_gateway.policy.parameters.includes import INCLUDES
+from smart_gateway.policy.parameters.modifiers import is_judged
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import Context, ResourceScope
 from smart_gateway.settings.checks.operations import check_operations
@@ -148,9 +151,30 @@ def _public_operation(rule: PublicSettings, path: KeyPath) -> Iterator[Problem]:
         yield Problem((*path, "operation"), text, nearest(rule.operation, opened_on(rule.type)))
 
 
+def _search(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:
+    for type, keys in policy.search.parameters.items():
+        path: KeyPath = ("policy", "search", "parameters", type)
+        unknown = None if type == "*" else _unknown_type(type, path, vocabulary)
+        if unknown is not None:
+            yield unknown
+            continue
+        for index, key in enumerate(keys):
+            name, _, modifier = key.partition(":")
+            types = sorted(vocabulary.types) if type == "*" else [type]
+            defined = ((one, vocabulary.parameter(one, name)) for one in types)
+            judged = next((one for one, known in defined if known and is_judged(modifier or None, known, vocabulary.release)), None)
+            if name in CONTROLS or name in INCLUDES or name == "_has":
+                yield Problem((*path, index), f"{name} is judged by the gateway itself, and cannot be let through")
+            elif judged is not None:
+                yield Problem((*path, index), f"FHIR defines {key} for {judged}: it is judged by that, and cannot be let through")
+            elif key in keys[:index]:
+                yield warning((*path, index), "is in this list already")
+
+
 _RULES: tuple[Callable[[PolicySettings, Vocabulary], Iterator[Problem]], ...] = (
     _shared_types,
     _compartment_additions,
     _server_types,
     _public,
+    _search,
 )

@@ -16,7 +16,8 @@ from smart_gateway.settings.sections.labels import Labels
 from smart_gateway.settings.sections.limits import Count, LimitsSettings
 from smart_gateway.settings.sections.operations import OperationName, OperationSettings
 from smart_gateway.settings.sections.quantities import Duration
-from smart_gateway.settings.sections.section import NotYet, Section, Text, spelled
+from smart_gateway.settings.sections.search import SearchSettings
+from smart_gateway.settings.sections.section import Section, Text, spelled
 from smart_gateway.settings.sections.udap import UdapSettings
 from smart_gateway.settings.sections.users import ListedPatients, ScopeList, Users, listed
 from smart_gateway.settings.sections.value_sets import ValueSetSettings
@@ -165,4 +166,5 @@ class PolicySettings(Section):
     """Emergencies that lift limits for one request. Absent: there are none."""
     fields: list[FieldSettings] = Field(default=[])
     """Elements that are hidden, and those that a write may change. Empty: none."""
-    search: NotYet = None
+    search: SearchSettings = SearchSettings()
+    """What searches may use besides what FHIR defines."""
