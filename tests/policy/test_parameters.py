@@ -293,5 +293,7 @@ def test_where_elements_are_hidden_nothing_is_let_through() -> None:
 
 
 def test_it_is_no_criterion_of_a_write() -> None:
+    under = policy(search_parameters=LET_THROUGH)
     with pytest.raises(RequestError, match="understood whole"):
-        decide("DELETE", "/Observation?ward=a", "patient/*.cruds", under=policy(search_parameters=LET_THROUGH))
+        decide("DELETE", "/Observation?ward=a", "patient/*.cruds", under=under)
+    assert denied(decide("DELETE", "/Observation?code:narrower=a", "patient/*.cruds", under=under)).causes[0].code == "inexact-criteria"

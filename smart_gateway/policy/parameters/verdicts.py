@@ -86,8 +86,10 @@ class Search:
 def let_through(parameter: QueryParameter, type: str, policy: Policy) -> str | None:
     """The entry of ``policy.search.parameters`` that lets ``parameter`` through on ``type``: as it is named there, modifier and all, and
     never what FHIR defines and is judged by that."""
+    if not policy.search_parameters or parameter.chain:
+        return None
     known = policy.vocabulary.parameter(type, parameter.name)
-    if parameter.chain or (known is not None and is_judged(parameter.modifier, known, policy.vocabulary.release)):
+    if known is not None and is_judged(parameter.modifier, known, policy.vocabulary.release):
         return None
     return policy.lets_through(type, parameter.name if parameter.modifier is None else f"{parameter.name}:{parameter.modifier}")
 
