@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from smart_gateway.errors import RequestError
 from smart_gateway.fhir.fields import parse_field
 from smart_gateway.policy.rules.fielding import FieldRule
 from smart_gateway.policy.rules.whom import Whom
@@ -450,6 +451,15 @@ def test_labels_that_decide_what_is_hidden_are_not_cut_off_upstream() -> None:
     assert "_elements" in sent(decide("GET", "/Patient?_elements=gender", EVERYTHING, under=HIDING, **DOCTOR))
     denied(decide("GET", "/Patient?_summary=true", EVERYTHING, under=by, **DOCTOR))  # leaves contained resources out, and their labels
     permitted(decide("GET", "/Patient?_summary=data", EVERYTHING, under=by, **DOCTOR))
+
+
+def test_no_narrative_is_asked_for_without_what_it_may_tell_of() -> None:
+    for target in ("/Observation?_elements=text", "/Observation?_elements=status,Observation.text.div"):
+        assert "_elements" not in sent(decide("GET", target, EVERYTHING, under=HIDING, **DOCTOR))
+    denied(decide("GET", "/Observation?_summary=text", EVERYTHING, under=HIDING, **DOCTOR))  # it may contain a Patient
+    permitted(decide("GET", "/Observation?_summary=text", EVERYTHING, **DOCTOR))
+    with pytest.raises(RequestError):
+        decide("GET", "/Observation/_history?_summary=text", EVERYTHING, under=HIDING, **DOCTOR)
 
 
 async def test_hidden_data_of_a_binary_are_not_served_as_its_content() -> None:

@@ -23,8 +23,7 @@ class Elements:
 def elements(search: Search) -> Elements:
     """The client's ``_elements`` with those that the checks need; without ``_elements``, or where all are needed, nothing."""
     wished = [name for p in search.request.parameters if p.key == "_elements" for name in p.value.split(",")]
-    unlabelled = any(name.endswith("contained") for name in wished) and search.access.restrictions.fields.goes_by_some_labels
-    needed = _needed(search) if wished and not unlabelled else None
+    needed = _needed(search) if wished and not _may_tell(wished, search) else None
     if needed is None:
         return Elements()
     needed -= _ALWAYS
@@ -32,6 +31,13 @@ def elements(search: Search) -> Elements:
     tops = tuple(path.partition(".")[0] for path in paths)
     added = tuple(sorted(name for name in needed if not _is_asked(name, tops)))
     return Elements((("_elements", ",".join((*wished, *sorted(needed - paths)))),), added)
+
+
+def _may_tell(wished: list[str], search: Search) -> bool:
+    """Whether nobody knew of what comes whether it tells of hidden elements: a narrative, of what is contained, without that; and that
+    without its labels."""
+    fields, steps = search.access.restrictions.fields, {step for name in wished for step in name.split(".")}
+    return ("text" in steps and fields.hides) or ("contained" in steps and fields.goes_by_some_labels)
 
 
 def _needed(search: Search) -> frozenset[str] | None:

@@ -54,7 +54,10 @@ def hides_check(value: str, boundary: Boundary, type: str, access: Access) -> bo
     stays = staying(value, type, access.policy.vocabulary)
     if stays is None:
         return False
-    if access.restrictions.fields.goes_by_labels(type):  # those of contained resources count, which it leaves out
+    fields = access.restrictions.fields
+    if value == "text" and fields.hides:  # of what is contained, which is left out, the narrative tells
+        return True
+    if fields.goes_by_labels(type):  # those of contained resources count, which it leaves out
         return True
     needed = access.matcher.members_read(boundary, type)
     return needed is None or not needed <= stays or type in CARRIERS or admits_by_absence(boundary, type)
