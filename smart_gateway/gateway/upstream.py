@@ -208,7 +208,7 @@ async def _pass_on(response: ClientResponse, send: Send) -> None:
 def _judged_headers(response: ClientResponse) -> list[tuple[bytes, bytes]]:
     """The end-to-end headers, names in lower case. Raises _Doubtful where the answer can be read in two ways.
 
-    Spec: RFC 9112 sections 2.3, 5.5 and 6.3.
+    Spec: RFC 9110 section 5.5; RFC 9112 sections 2.3 and 6.3.
     """
     headers = [(name.lower(), value) for name, value in response.raw_headers]
     framing = [header for header in headers if header[0] in _FRAMING]

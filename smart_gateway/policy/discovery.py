@@ -8,7 +8,7 @@ from smart_gateway.policy.reading import JUDGED_MEDIA, media_place
 from smart_gateway.request.model import FhirRequest
 
 _HARMLESS = frozenset({"_format", "_pretty"})
-# Spec: FHIR R4 http.html 3.1.0.9; mode=terminology asks for another resource, which is not judged here.
+# Spec: FHIR R4 http.html 3.1.0.10; mode=terminology asks for another resource, which is not judged here.
 _MODES = frozenset({(), (("mode", "full"),), (("mode", "normative"),)})
 
 

@@ -17,8 +17,10 @@ import pytest
 import yaml
 
 from smart_gateway.settings.building.snapshot import build
+from smart_gateway.settings.findings import Severity
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.schema import json_schema
+from tests.support.udap import make, statement
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"SEALING_KEY": "0123456789012345678901234567890123456789"}
@@ -66,6 +68,47 @@ def test_the_shipped_config_shows_every_key_of_a_policy() -> None:
     file = ROOT / "config" / "policy.yaml"
     commented = re.findall(r"^# ([a-z_]+):", file.read_text(encoding="utf-8"), re.MULTILINE)
     assert {*policy_of(file), *commented} == keys
+
+
+def policy_sections() -> Iterator[str]:
+    """Every key of the policy, and of the sections below it."""
+    reached, ahead = set[str](), ["PolicySettings"]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            yield from SCHEMA["definitions"][name].get("properties", {})
+            ahead += re.findall(r"#/definitions/(\w+(?:Settings|Sink))", json.dumps(SCHEMA["definitions"][name]))
+
+
+def test_the_shipped_policy_names_every_key_of_its_sections() -> None:
+    text = (ROOT / "config" / "policy.yaml").read_text(encoding="utf-8")
+    assert sorted({key for key in policy_sections() if not re.search(rf"\b{key}:", text)}) == []
+
+
+def commented_of_the_policy() -> list[tuple[str, str]]:
+    """Each section that is commented out at the level of the file, with its text; what stands below a section counts with it."""
+    text = (ROOT / "config" / "policy.yaml").read_text(encoding="utf-8")
+    found = re.findall(r"^# ([a-z_]+): .*\n(?:#   .*\n)*", text, re.MULTILINE)
+    blocks = [match[0] for match in re.finditer(r"^# [a-z_]+: .*\n(?:#   .*\n)*", text, re.MULTILINE)]
+    whole = [(key, re.sub(r"^# ", "", block, flags=re.MULTILINE)) for key, block in zip(found, blocks, strict=True)]
+    below = re.finditer(r"^([a-z_]+):.*\n(?:  .*\n)*((?:#   .*\n)+)", text, re.MULTILINE)
+    return [*whole, *((match[1], f"{match[1]}:\n" + re.sub(r"^# ", "", match[2], flags=re.MULTILINE)) for match in below)]
+
+
+@pytest.mark.parametrize(("key", "text"), commented_of_the_policy(), ids=lambda value: value.partition("\n")[0][:40])
+def test_what_is_commented_out_in_the_shipped_policy_is_taken(key: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "clients.d").mkdir()
+    (tmp_path / "clients.d" / "one.yaml").write_text("clients: {}\n")
+    (tmp_path / "audit-token").write_text("made-up")
+    certifiers = make("Certifiers", ca=True, days=3650)
+    (tmp_path / "udap-root.pem").write_bytes(certifiers.pem)
+    (tmp_path / "backend-3.jwt").write_text(statement(certifiers.issue("Certifier")))
+    policy = yaml.safe_load(text.replace('"..."', f'"{"AB" * 32}"'))
+    assert list(policy) == [key]
+    base = {"upstream": {"fhir_version": "R4"}, "server": {"public_url": "https://a.example"}, "issuers": [{"issuer": "https://b.example"}]}
+    found = examine({**base, "policy": policy}, {}, directory=tmp_path).findings
+    assert [str(finding) for finding in found if finding.severity is Severity.ERROR] == []
 
 
 TOLD_ELSEWHERE = {"SmartConfigurationSettings"}  # members that stand in for what an issuer says of itself: docs/settings.md
