@@ -6,12 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from smart_gateway.cli.configuration import add_tenant
 from smart_gateway.errors import SmartGatewayError
-from smart_gateway.policy.model import ClientRule
+from smart_gateway.policy.model import ClientRule, Policy
 from smart_gateway.policy.suggesting import Asked, Observed, ReadScope, Suggestion
 from smart_gateway.scopes.reading import read_scope
 from smart_gateway.scopes.replacement import Replacement
@@ -30,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a policy for the clients of the logs: 0, or 1 where a log cannot be read or holds no decision."""
-    read, clients = _configured(arguments.config, arguments.tenant)
+    read, policy = _configured(arguments.config, arguments.tenant)
+    clients = (policy.clients if policy is not None else None) or {}
     observed, lines, broken = Observed(read), 0, 0
     for line in _lines(arguments.logs):
         record = _record(line)
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if lines == broken:
         print("the logs hold no decision", file=sys.stderr)
         return _FAILED
-    found, refused = list(observed.suggestions()), observed.refused()
+    found, refused = list(observed.suggestions(policy)), observed.refused()
     if arguments.format == "json":
         print(json.dumps({"clients": [_client(one, clients) for one in found], "refused": [*map(_refusal, refused)]}, indent=2))
     else:
@@ -52,10 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     return _DONE
 
 
-def _configured(config: Path | None, tenant: str | None) -> tuple[ReadScope, Mapping[str, ClientRule]]:
-    """How rules of the log are read, and what clients have now."""
+def _configured(config: Path | None, tenant: str | None) -> tuple[ReadScope, Policy | None]:
+    """How rules of the log are read, and the policy that it was written under."""
     if config is None:
-        return _reader({}), {}
+        return _reader({}), None
     from smart_gateway.settings.building.policy import build_policy  # heavy: only with --config
     from smart_gateway.settings.policy_files import examine_policy
 
@@ -63,7 +65,7 @@ def _configured(config: Path | None, tenant: str | None) -> tuple[ReadScope, Map
     assert settings is not None
     formats = {issuer.issuer: issuer.scope_format for issuer in settings.issuers}
     replacements = {name: spelling.replacement() for name, spelling in formats.items() if spelling is not None}
-    return _reader(replacements), build_policy(settings).clients or {}
+    return _reader(replacements), build_policy(settings)
 
 
 def _reader(replacements: Mapping[str, Replacement]) -> ReadScope:
@@ -78,10 +80,10 @@ def _lines(logs: Iterable[Path]) -> Iterator[str]:
     """Every line that holds anything. Raises SmartGatewayError for a file that cannot be read."""
     for path in logs:
         try:
-            text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8", errors="replace")
+            with path.open(encoding="utf-8", errors="replace") if str(path) != "-" else nullcontext(sys.stdin) as stream:
+                yield from (line for line in stream if line.strip())
         except OSError as error:
             raise SmartGatewayError(f"{path} cannot be read: {error.strerror}") from None
-        yield from (line for line in text.split("\n") if line.strip())
 
 
 def _record(line: str) -> dict[str, Any] | None:
@@ -108,7 +110,7 @@ def _meets(one: ResourceScope, other: ResourceScope) -> bool:
 
 def _client(one: Suggestion, clients: Mapping[str, ClientRule]) -> dict[str, Any]:
     counted = {"client": one.client, "requests": one.requests, "users": dict(one.users)}
-    told = {"role": "system" if one.system else None, "limit": list(one.scopes), "kept_whole": list(one.kept)}
+    told = {"role": "system" if one.system else None, "limit": [*one.scopes, *one.plain], "kept_whole": [*one.kept, *one.plain]}
     return {**counted, **told, "unused": _unused(one, clients), "unexplained": one.unexplained}
 
 
@@ -130,9 +132,10 @@ def _policy(found: Iterable[Suggestion], clients: Mapping[str, ClientRule]) -> I
         yield f"    {json.dumps(one.client)}: # {comment}"
         if one.system:
             yield "      role: system"
-        yield "      limit:" + ("" if one.scopes else " []")
+        yield "      limit:" + ("" if one.scopes or one.plain else " []")
         for scope in one.scopes:
             yield f"        - {json.dumps(scope)}" + (" # as it was: the log does not say what came along" if scope in one.kept else "")
+        yield from (f"        - {json.dumps(text)} # as it was: the log does not say what plain scopes did" for text in one.plain)
         yield from (f"      # not used: {json.dumps(scope)}" for scope in _unused(one, clients))
         if one.unexplained:
             yield f"      # {one.unexplained} requests were permitted by no scope that the log names"

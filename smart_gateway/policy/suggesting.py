@@ -1,18 +1,20 @@
 """From the records of decisions to the least that would have allowed what was allowed.
 
 A record names who asked, the interaction, the types of its path and the scopes that granted it. What came along (includes, the record of
-``$everything``) it does not name: there the scopes that granted it are kept as they are.
+``$everything``) it does not name, nor on which other resources the place of one depended: there the scopes that granted it are kept as
+they are. Plain scopes it does not name at all: those that count for a client are kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from smart_gateway.boundary.dependent import MEMBERS
 from smart_gateway.fhir.interactions import Interaction
-from smart_gateway.policy.model import SERVER_TYPES
+from smart_gateway.policy.model import SERVER_TYPES, ClientRule, Policy
 from smart_gateway.policy.requirements import DISCOVERY, REQUIRED
 from smart_gateway.scopes.permissions import Permission
 from smart_gateway.scopes.scope import Context, ResourceScope, Syntax
@@ -20,6 +22,7 @@ from smart_gateway.scopes.spelling import spell_scope
 
 ReadScope = Callable[[str, str | None], ResourceScope | None]
 """A rule of a record, and the issuer of its token, as a scope; None for what is none."""
+_READS = Permission.READ | Permission.SEARCH
 # Interactions of whose answers no path names the types.
 _WHOLE = frozenset({Interaction.OPERATION, Interaction.SEARCH_SYSTEM, Interaction.HISTORY_SYSTEM})
 
@@ -48,13 +51,15 @@ class Usage:
 @dataclass(frozen=True, slots=True)
 class Suggestion:
     """The least for one client (None: tokens that name none). ``kept`` are those of ``scopes`` that are as wide as they were, for the
-    record does not say what came along; ``unexplained`` counts permitted requests that no scope of the record accounts for."""
+    record does not say what came along; ``plain`` those that open no resource by themselves, of which it says nothing; ``unexplained``
+    counts permitted requests that no scope of the record accounts for."""
 
     client: str | None
     requests: int
     users: tuple[tuple[str, int], ...]
     scopes: tuple[str, ...]
     kept: tuple[str, ...]
+    plain: tuple[str, ...]
     system: bool
     unexplained: int
 
@@ -75,10 +80,11 @@ class Observed:
         elif outcome == "permit" and record.get("interaction") is not None and record.get("issuer") is not None:
             self._permit(record)
 
-    def suggestions(self) -> Iterator[Suggestion]:
-        """One for each client, by name, the tokens without one last."""
+    def suggestions(self, policy: Policy | None = None) -> Iterator[Suggestion]:
+        """One for each client, by name, the tokens without one last. ``policy`` is that under which the records were made: within the
+        limits that clients have there, and with the plain scopes that count for them there."""
         for client in sorted(self._clients, key=lambda name: (name is None, name or "")):
-            yield _suggestion(client, self._clients[client])
+            yield _suggestion(client, self._clients[client], policy)
 
     def refused(self) -> list[tuple[Asked, int]]:
         """What a dry run would have refused, the most frequent first."""
@@ -92,7 +98,7 @@ class Observed:
         found = [self._read(rule, issuer) for rule in record.get("rules") or () if isinstance(rule, str)]
         scopes = [scope for scope in found if scope is not None]
         explained = [_use(usage, interaction, type, scopes) for interaction, type in _parts(record)]
-        usage.unexplained += 0 if explained and all(explained) else 1
+        usage.unexplained += 0 if all(explained) else 1
 
 
 def _parts(record: Mapping[str, Any]) -> Iterator[tuple[Interaction, str | None]]:
@@ -118,7 +124,7 @@ def _part(asked: Mapping[str, Any]) -> Iterator[tuple[Interaction, str | None]]:
 def _use(usage: Usage, interaction: Interaction, type: str | None, scopes: Iterable[ResourceScope]) -> bool:
     """Notes what one interaction needed; whether any scope accounts for it."""
     permission = REQUIRED.get(interaction)
-    if permission is None or type is None or interaction in _WHOLE:
+    if permission is None or type is None or interaction in _WHOLE or type in MEMBERS:
         usage.whole.update(scopes)
         return bool(usage.whole)
     granting = [scope for scope in scopes if scope.type in (type, "*") and permission in scope.permissions]
@@ -128,19 +134,63 @@ def _use(usage: Usage, interaction: Interaction, type: str | None, scopes: Itera
     return bool(granting)
 
 
-def _suggestion(client: str | None, usage: Usage) -> Suggestion:
-    kept = _least(usage.whole)
+def _suggestion(client: str | None, usage: Usage, policy: Policy | None) -> Suggestion:
+    rule = _rule(client, policy)
     narrow = [_scope(*key, permissions) for key, permissions in usage.needed.items()]
-    scopes = _least({*narrow, *kept})
+    whole, limit = _least(usage.whole), rule.limit if rule is not None else None
+    kept = _least(_within(whole, limit))
+    scopes = _least({*_within(narrow, limit), *kept})
     return Suggestion(
         client,
         usage.permitted,
         tuple(usage.users.most_common()),
         tuple(scope.text for scope in scopes),
         tuple(scope.text for scope in scopes if scope in kept),
-        any(scope.context is Context.SYSTEM for scope in scopes),
+        () if policy is None or rule is None else _plain(policy, rule),
+        any(scope.context is Context.SYSTEM for scope in (*narrow, *whole)),
         usage.unexplained,
     )
+
+
+def _rule(client: str | None, policy: Policy | None) -> ClientRule | None:
+    """The client's section in ``policy``; that of a client without one, where there are no sections."""
+    if policy is None or policy.clients is None:
+        return None if policy is None else ClientRule()
+    return policy.clients.get(client or "*", policy.clients.get("*"))
+
+
+def _within(scopes: Iterable[ResourceScope], limit: tuple[ResourceScope, ...] | None) -> list[ResourceScope]:
+    """What ``scopes`` and ``limit`` both say, so that no suggestion is wider than the limit that there is."""
+    if limit is None:
+        return list(scopes)
+    return [one for scope in scopes for one in _meeting(scope, limit)]
+
+
+def _meeting(scope: ResourceScope, limit: Iterable[ResourceScope]) -> Iterator[ResourceScope]:
+    """What of ``scope`` each of ``limit`` leaves, but for what leaves the record of a patient alone where another leaves more."""
+    found = [met for bound in limit if (met := _meet(scope, bound)) is not None]
+    wide = [one for one in found if one.context is not Context.PATIENT]
+    yield from (one for one in found if one in wide or not any(_holds(other, replace(one, context=other.context)) for other in wide))
+
+
+def _meet(scope: ResourceScope, bound: ResourceScope) -> ResourceScope | None:
+    """A limit's context says nothing, but that of a patient, whose record then is all that is left."""
+    permissions, types = scope.permissions & bound.permissions, {scope.type, bound.type} - {"*"}
+    if not permissions or len(types) > 1:
+        return None
+    context = Context.PATIENT if bound.context is Context.PATIENT else scope.context
+    params = tuple(dict.fromkeys((*bound.params, *scope.params)))
+    return _scope(context, types.pop() if types else "*", params, permissions)
+
+
+def _plain(policy: Policy, rule: ClientRule) -> tuple[str, ...]:
+    """The plain scopes to which ``policy`` gives a meaning, of those that count for the client."""
+    raising = {raised.scope for one in policy.labels or () for raised in one.raised_by}
+    opening = {text for operation in policy.operations for text in operation.plain}
+    calling = {policy.break_glass.scope} if policy.break_glass is not None else set()
+    given = (rule.registered_scopes, rule.plain.registered) if rule.pin is None else (rule.pin, rule.plain.pin)
+    listed = [plain for scopes, plain in ((rule.limit, rule.plain.limit), given) if scopes is not None]
+    return tuple(sorted(text for text in raising | opening | calling if all(text in plain for plain in listed)))
 
 
 def _scope(context: Context, type: str, params: tuple[tuple[str, str], ...], permissions: Permission) -> ResourceScope:
@@ -155,10 +205,11 @@ def _least(scopes: Iterable[ResourceScope]) -> list[ResourceScope]:
 
 
 def _holds(wide: ResourceScope, narrow: ResourceScope) -> bool:
-    """Whether ``wide`` gives all that ``narrow`` does; server types, which ``*`` does not open, are kept by name."""
+    """Whether ``wide`` gives all that ``narrow`` does. Server types are kept by name where ``*`` does not open them (semantics 3)."""
+    by_name = narrow.type in SERVER_TYPES and (narrow.context is Context.PATIENT or narrow.permissions not in _READS)
     return (
         wide.context is narrow.context
-        and (wide.type == narrow.type or (wide.type == "*" and narrow.type not in SERVER_TYPES))
+        and (wide.type == narrow.type or (wide.type == "*" and not by_name))
         and set(wide.params) <= set(narrow.params)
         and narrow.permissions in wide.permissions
     )

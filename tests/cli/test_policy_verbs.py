@@ -379,6 +379,40 @@ def test_what_was_not_used_is_named(folder: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["clients"][0]["unused"] == ["patient/Patient.r"]
 
 
+def test_no_suggestion_is_wider_than_the_limit_that_there_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "narrow.yaml").write_text("clients: {app: {limit: ['patient/*.rs?_id=a1', patient/Patient.r]}}\n")
+    (folder / "log").write_text(line(**SEARCH, rules=["patient/*.cruds"]))
+    assert main(["suggest", "log", "--config", "narrow.yaml", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clients"][0]["limit"] == ["patient/Observation.s?_id=a1"]
+
+
+def test_plain_scopes_that_count_are_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No record says whether a label was shown, or an emergency called, by one: a limit without them would close that."""
+    labels = "labels: {ceiling: N, unlabelled: N, raised_by: {__restricted: R, __other: R}}"
+    (folder / "labelled.yaml").write_text(f"clients: {{app: {{registered_scopes: [patient/*.rs, __restricted]}}}}\n{labels}\n")
+    (folder / "log").write_text(line(**SEARCH, rules=["patient/*.cruds"]))
+    assert main(["suggest", "log", "--config", "labelled.yaml", "--format", "json"]) == 0
+    [shown] = json.loads(capsys.readouterr().out)["clients"]
+    assert (shown["limit"], shown["kept_whole"]) == (["patient/Observation.s", "__restricted"], ["__restricted"])
+    assert main(["suggest", "log", "--config", "labelled.yaml"]) == 0
+    assert '- "__restricted" # as it was' in capsys.readouterr().out
+
+
+def test_what_depends_on_other_resources_keeps_the_scopes_by_which_these_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log").write_text(line(interaction="read", type="Binary", rules=["patient/*.rs"]))
+    assert main(["suggest", str(tmp_path / "log"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clients"][0]["kept_whole"] == ["patient/*.rs"]
+
+
+def test_a_batch_of_which_nothing_was_carried_out_needs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log").write_text(line(interaction="batch", type=None, rules=[], entries=ENTRIES[1:]))
+    assert main(["suggest", str(tmp_path / "log"), "--format", "json"]) == 0
+    [shown] = json.loads(capsys.readouterr().out)["clients"]
+    assert (shown["limit"], shown["unexplained"]) == ([], 0)
+
+
 @pytest.mark.parametrize("text", ["", "nonsense\n", "[]\n{}\n"])
 def test_a_log_without_decisions_fails(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "log").write_text(text)
