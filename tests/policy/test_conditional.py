@@ -111,7 +111,7 @@ def test_somebody_elses_record_is_not_named_by_criteria(criteria: str, choice: s
 
 
 @pytest.mark.parametrize(
-    "criteria", ["_has:Provenance:target:agent=1", "subject.name=x", "_list=1", "_filter=code eq 1", "patient:in=Group/1"]
+    "criteria", ["_has:Provenance:target:agent=1", "subject.name=x", "_list=1", "_filter=code eq 1", "patient:in=Group/1", "_id:not=1"]
 )
 def test_what_reaches_outside_is_refused_as_in_a_search(criteria: str) -> None:
     for method, headers in WRITES:

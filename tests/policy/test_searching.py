@@ -155,6 +155,8 @@ def test_unknown_and_broken_parameters_are_named(query: str, reason: str) -> Non
         "encounter.patient.name=x",
         "encounter:Encounter.patient:Patient.name=x",
         "_has:Provenance:target:agent=x",
+        "_id:not=x",
+        "_id:not=x&_summary=count",
     ],
 )
 def test_what_reaches_outside_is_refused(query: str) -> None:

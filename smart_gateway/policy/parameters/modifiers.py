@@ -53,5 +53,7 @@ def is_judged(modifier: str | None, parameter: SearchParameter, release: Release
 
 def reaches_outside(modifier: str | None, parameter: SearchParameter) -> bool:
     """Whether a match would tell about a resource that was not judged, as ``_list`` and ``_in`` do. Spec: semantics 4; FHIR R5
-    search.html 3.2.1.5.5."""
+    search.html 3.2.1.5.5. HAPI finds nothing by ``_id:not`` of an id that nobody has, and everything else by one that somebody has."""
+    if parameter.code == "_id" and modifier == "not":
+        return True
     return modifier in REACHING and (parameter.kind is ParameterKind.REFERENCE or parameter.code == "_id")
