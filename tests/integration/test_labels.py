@@ -236,3 +236,28 @@ def test_without_a_purpose_that_the_policy_names_there_is_nothing(ward: Ward, sa
     refused(client.get("/Observation?_count=50"), 403)
     assert client.get("/Observation/ward-none").status_code in {403, 404}
     refused(client("POST", "/Observation", observation("new")), 403)
+
+
+READING = {"labels": {"forbidden": [f"{OWN}|VIP"], "permissions": "rs"}}
+
+
+def test_no_update_shows_the_past_of_what_labels_hide(ward: Ward) -> None:
+    """Only reading is limited: but whoever takes the label away would read what was there before it."""
+    client = ward.client(READING)
+    bare = {**observation("past"), "status": "amended"}
+    json_patch = {"content_type": "application/json-patch+json"}
+    ward.put(observation("past", hidden=True))
+    ward.put(observation("past", label("VIP", OWN), hidden=True))
+    try:
+        refused(client.get("/Observation/ward-past/_history/1"), 404)
+        refused(client("PUT", "/Observation/ward-past", bare), 403, "element-not-writable")
+        refused(client("PATCH", "/Observation/ward-past", [{"op": "replace", "path": "/meta/security", "value": []}], **json_patch), 403)
+        for type in ("batch", "transaction"):
+            entry = {"request": {"method": "PUT", "url": "Observation/ward-past"}, "resource": bare}
+            answer = client("POST", "", {"resourceType": "Bundle", "type": type, "entry": [entry]})
+            assert "403" in answer.text or answer.status_code == 403, answer.text
+        assert ward.stored("Observation/ward-past")["meta"]["security"][0]["code"] == "VIP"
+        refused(client.get("/Observation/ward-past/_history/1"), 404)
+        assert client("PUT", "/Observation/ward-past", {**bare, "meta": {"security": [label("VIP", OWN)]}}).status_code == 200
+    finally:
+        ward.delete("Observation/ward-past")

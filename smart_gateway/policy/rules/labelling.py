@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from smart_gateway.boundary.labels import LADDER, LabelLimit
 from smart_gateway.boundary.model import NOTHING, Boundary, Region, everything
@@ -15,6 +16,7 @@ from smart_gateway.scopes.permissions import Permission
 Place = Callable[..., str | None]
 """Where the rule at a path below the policy is written."""
 
+_READS = (Permission.READ, Permission.SEARCH)
 ALL = Permission.CREATE | Permission.READ | Permission.UPDATE | Permission.DELETE | Permission.SEARCH
 
 
@@ -63,13 +65,25 @@ class LabelBounds:
         if not self.rules:
             return NOTHING
         limits = tuple(dict.fromkeys(rule.limit for rule in self._deciding(type, permission)))
-        return Boundary.of([Region(labels=limits)]) if limits else everything()
+        if limits:
+            return Boundary.of([Region(labels=limits)])
+        # What an update makes readable is judged by what it was: so the stored resource is looked at.
+        shows = permission is Permission.UPDATE and any(self._deciding(type, reading) for reading in _READS)
+        return Boundary.of([Region()]) if shows else everything()
 
     def leaves_all(self, permission: Permission) -> bool:
         """Whether they bound no type at all."""
         if self.rules is None:
             return True
-        return bool(self.rules) and all(rule.limit.is_trivial or permission not in rule.permissions for rule in self.rules)
+        meant = permission | Permission.READ | Permission.SEARCH if permission is Permission.UPDATE else permission
+        return bool(self.rules) and all(rule.limit.is_trivial or not rule.permissions & meant for rule in self.rules)
+
+    def shows(self, stored: Mapping[str, Any], new: Mapping[str, Any], type: str) -> bool:
+        """Whether ``new`` may be read or searched in the place of ``stored``, which may not: its past would show."""
+        return any(not self._admits(stored, type, reading) and self._admits(new, type, reading) for reading in _READS)
+
+    def _admits(self, resource: Mapping[str, Any], type: str, permission: Permission) -> bool:
+        return all(rule.limit.admits(resource) for rule in self._deciding(type, permission))
 
     def grounds(self, type: str, permission: Permission, place: Place) -> Iterator[Ground]:
         """What each rule does."""

@@ -16,6 +16,7 @@ from smart_gateway.policy.plan import BodyCheck, Deny
 from smart_gateway.policy.rules.fielding import FieldBounds, FieldRule
 from smart_gateway.scopes.permissions import Permission
 
+_LABELS = ["meta.security"]
 _SERVERS = frozenset({"versionId", "lastUpdated"})  # the server gives these anew
 _LOCKED = "The policy does not let this client or user write this element."
 _UNSEEN = "A resource of which elements are hidden is not replaced as a whole: patch the elements that are seen."
@@ -27,7 +28,8 @@ def refuse_changes(stored: Mapping[str, Any] | None, new: Mapping[str, Any], che
 
     Whether a guess is equal to what is stored would tell what that is: so nobody replaces what they may not read.
     """
-    fields, type = access.restrictions_for(Permission.UPDATE).fields, check.type
+    restrictions, type = access.restrictions_for(Permission.UPDATE), check.type
+    fields = restrictions.fields
     if stored is None:
         updating = fields.writing(type, Permission.UPDATE) if check.id is not None else ()
         return _refuse(_changed({}, new, (*fields.writing(type, Permission.CREATE), *updating)), type)
@@ -36,7 +38,7 @@ def refuse_changes(stored: Mapping[str, Any] | None, new: Mapping[str, Any], che
     rules = fields.writing(type, Permission.UPDATE)
     if rules and not _reads(stored, type, access):
         return Deny(403, (Denial("element-not-writable", _UNREAD, type),))
-    return _refuse(_changed(stored, new, rules), type)
+    return _refuse([*_changed(stored, new, rules), *(_LABELS if restrictions.labels.shows(stored, new, type) else [])], type)
 
 
 def refuse_replacing(type: str, access: Access) -> Deny | None:
@@ -69,11 +71,12 @@ def refuse_operations(patch: JsonPatch, stored: Mapping[str, Any], type: str, ac
 
 def refuse_result(stored: Mapping[str, Any], result: Mapping[str, Any], type: str, access: Access) -> Deny | None:
     """The refusal of a patch that makes ``result`` of ``stored``; None where every rule leaves it."""
-    fields = access.restrictions_for(Permission.UPDATE).fields
+    restrictions = access.restrictions_for(Permission.UPDATE)
+    fields = restrictions.fields
     # What is hidden by a label would show without it.
     hiding = dict.fromkeys(rule for held in {type, *_types_in(stored)} for rule in fields.hides_of(held))
-    shown = any(rule.hides_in(stored) and not rule.hides_in(result) for rule in hiding)
-    return _refuse([*_changed(stored, result, fields.writing(type, Permission.UPDATE)), *(["meta.security"] if shown else [])], type)
+    shown = any(rule.hides_in(stored) and not rule.hides_in(result) for rule in hiding) or restrictions.labels.shows(stored, result, type)
+    return _refuse([*_changed(stored, result, fields.writing(type, Permission.UPDATE)), *(_LABELS if shown else [])], type)
 
 
 def _holding_hidden(stored: Mapping[str, Any], fields: FieldBounds) -> frozenset[str]:
