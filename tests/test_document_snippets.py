@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from smart_gateway.cli import _parser
+from smart_gateway.cli import _parser, main
 from smart_gateway.settings.cases import read_cases
 from smart_gateway.settings.loading import examine
 from smart_gateway.settings.model import Settings
@@ -120,6 +120,61 @@ def test_yaml_is_taken_as_it_is_shown(block: Block, surroundings: Path, tmp_path
         return
     found = examine(completed(shown), ENVIRONMENT, directory=surroundings, proxying=True)
     assert not [str(finding) for finding in found.findings if finding.severity.value == "error"]
+
+
+def sessions() -> Iterator[tuple[str, str, str]]:
+    """Each command with what is shown below it; `...` stands for lines that are left out before the rest."""
+    for block in BLOCKS:
+        for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            if shown:
+                yield str(block), command, shown
+
+
+@pytest.mark.parametrize(("place", "command", "shown"), list(sessions()))
+def test_commands_print_what_stands_below_them(
+    place: str, command: str, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    main(shlex.split(command)[1:])
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"\n{shown[4:]}") if shown.startswith("...\n") else printed == shown, printed
+
+
+PORTAL = "clients: {portal: {limit: [patient/*.rs]}}"
+INDEX = """
+clients: {index: {role: system}, other: {}}
+fields:
+  - {type: Patient, permissions: u, only: ["identifier.where(system='urn:own')"], when: {client: index}}
+break_glass: {scope: __break-glass, lifts: [users], purposes: [BTG], max_duration: 30m}
+"""
+COMPARED = [
+    (PORTAL, PORTAL.replace("rs]", "rs, patient/Observation.cu]")),
+    (INDEX, INDEX.replace("\"identifier.where(system='urn:own')\"", "identifier").replace("30m", "1h")),
+]
+
+
+@pytest.mark.parametrize(("number", "policies"), list(enumerate(COMPARED)))
+def test_compare_prints_what_its_page_shows(
+    number: int, policies: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in zip(("old.yaml", "new.yaml"), policies, strict=True):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert main(["compare", "old.yaml", "new.yaml"]) == 3
+    shown = [block.text for block in BLOCKS if block.page == "docs/policy-testing.md" and block.text.startswith("opens: ")]
+    assert capsys.readouterr().out.startswith(shown[number])
+
+
+def test_the_finding_of_a_tenant_is_as_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "north.yaml").write_text("clients:\n  a: {limits: [patient/*.rs]}\n")
+    tenant = {"name": "north", "path": "/north", "policy": "north.yaml", "upstream": AROUND["upstream"], "issuers": AROUND["issuers"]}
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({"server": AROUND["server"], "tenants": [tenant]}))
+    assert main(["check-config", "gateway.yaml"]) == 1
+    shown = [block.text for block in BLOCKS if block.page == "docs/tenants.md" and "error: tenant" in block.text]
+    assert len(shown) == 1
+    assert shown[0] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("place", "command"), list(commands()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shlex
 from importlib import import_module
 from pathlib import Path
 
@@ -63,20 +62,6 @@ def test_the_json_is_as_shown(verb: str, argv: list[str], capsys: pytest.Capture
     assert main([verb, "--format", "json", *argv]) == 0
     shown = section(verb).partition("```json\n")[2].partition("```")[0]
     assert json.loads(capsys.readouterr().out) == json.loads(shown)
-
-
-def test_the_readme_shows_what_explain_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    command, _, rest = readme.partition("$ smart-gateway explain ")[2].partition("\n")
-    assert main(["explain", *shlex.split(command)]) == 0
-    assert capsys.readouterr().out == rest.partition("$ ")[0]
-
-
-def test_the_page_on_explain_shows_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (ROOT / "docs" / "explain.md").read_text(encoding="utf-8")
-    command, _, rest = page.partition("$ smart-gateway explain ")[2].partition("\n")
-    assert main(["explain", *shlex.split(command)]) == 3
-    assert capsys.readouterr().out == rest.partition("```")[0]
 
 
 def test_the_decision_in_python_prints_what_stands_below_it(

@@ -91,7 +91,7 @@ def _by_config(chosen: Iterable[tuple[CaseFile, Case]], given: Path | None) -> d
     found: dict[Path | None, list[tuple[Path, Case]]] = {}
     for file, case in chosen:
         config = given if given is not None else file.config
-        found.setdefault(config.resolve() if config is not None else None, []).append((file.path, case))
+        found.setdefault(_short(config.resolve()) if config is not None else None, []).append((file.path, case))
     return found
 
 
@@ -110,7 +110,7 @@ async def _run(
             found = [await _result(file, case, stage) for file, case in cases]
         results += found
         if measuring and config is not None:
-            covered.append(Covered(_short(config), await measure(examination, [result.case for result in found if result.passed])))
+            covered.append(Covered(str(config), await measure(examination, [result.case for result in found if result.passed])))
     return results, covered
 
 
@@ -123,10 +123,10 @@ async def _result(file: Path, case: Case, stage: Stage) -> Result:
     return Result(file, case, objections(case.settings.expect, outcome), outcome, time.monotonic() - started)
 
 
-def _short(path: Path) -> str:
+def _short(path: Path) -> Path:
     """``path`` as seen from here, where it is below."""
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _print(results: list[Result], covered: list[Covered], format: str) -> None:
