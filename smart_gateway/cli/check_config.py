@@ -12,11 +12,15 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+from smart_gateway.cli import print_lines
 from smart_gateway.cli.configuration import add_overrides, default_config, print_findings
 from smart_gateway.errors import DependencyUnavailable, SmartGatewayError
 from smart_gateway.settings.findings import Finding, Severity, has_errors
 from smart_gateway.settings.loading import Examination, examine
 from smart_gateway.settings.model import Settings
+from smart_gateway.settings.policy_files import is_policy
+
+_A_POLICY = "This is a policy alone: check the settings that name it (policy: FILE), or try it with test and compare."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_findings(findings, sys.stdout)
         print(f"{arguments.config}: {'can be served' if valid else 'is refused'}")
+    if not valid and arguments.config.is_file() and is_policy(arguments.config):
+        print_lines(_A_POLICY)
     return 0 if valid else 1
 
 

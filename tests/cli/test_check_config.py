@@ -142,3 +142,13 @@ def test_online_as_middleware_asks_no_upstream(tmp_path: Path) -> None:
     with serve(ScriptedIssuer()) as issuer:
         path = written(tmp_path, (GOOD % ("x", issuer.issuer)).replace('url: "x", ', ""))
         assert main(["check-config", path, "--online", "--middleware"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("clients: {app: {}}", True), ("clients: {app: {}}\nserver: {}", False), ("nonsense: 1", False)]
+)
+def test_a_policy_alone_is_told_from_broken_settings(text: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config", written(tmp_path, text), "--format", "json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["valid"] is False
+    assert err.startswith("This is a policy alone") == told
