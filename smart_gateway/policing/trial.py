@@ -13,6 +13,7 @@ from smart_gateway.answers.sealing import Sealer
 from smart_gateway.errors import DependencyUnavailable
 from smart_gateway.fhir.media import FHIR_JSON, FORM, JSON_PATCH
 from smart_gateway.fhir.outcomes import REQUIRED_SCOPE_URL, SMART_REQUIRED_SCOPE_URL
+from smart_gateway.fhir.releases import Release
 from smart_gateway.gateway.credentials import Credentials
 from smart_gateway.gateway.middleware import Gateway
 from smart_gateway.gateway.snapshot import Snapshot
@@ -46,6 +47,7 @@ class Outcome:
     statuses: tuple[int, ...]
     rules: tuple[str, ...]
     body: Any
+    release: Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ async def run_case(case: Case, stage: Stage) -> Outcome:
         now=NOW,
     )
     sent = await _ask(Gateway(server, lambda: snapshot), _scope(case, snapshot), _bytes(case.settings.body))
-    return _outcome(log.events[-1], sent, tuple(server.asked))
+    return _outcome(log.events[-1], sent, tuple(server.asked), snapshot.policy.vocabulary.release)
 
 
 def make_principal(token: TokenSettings, issuers: tuple[IssuerConfig, ...], stage: Stage) -> Principal:
@@ -229,7 +231,7 @@ async def _ask(app: Gateway, scope: dict[str, Any], body: bytes) -> list[Message
     return sent
 
 
-def _outcome(event: DecisionEvent, sent: list[Message], asked: tuple[str, ...]) -> Outcome:
+def _outcome(event: DecisionEvent, sent: list[Message], asked: tuple[str, ...], release: Release) -> Outcome:
     content = b"".join(message.get("body", b"") for message in sent[1:])
     try:
         body = json.loads(content)
@@ -246,6 +248,7 @@ def _outcome(event: DecisionEvent, sent: list[Message], asked: tuple[str, ...]) 
         statuses=tuple(_statuses(body)),
         rules=event.rules,
         body=body,
+        release=release,
     )
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from smart_gateway.fhir.fields import FieldPath, FieldStep
+from smart_gateway.fhir.releases import Release
+from smart_gateway.fhir.structures import load_structures
+from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.policing.records import spell_request
 from smart_gateway.policing.trial import Outcome
 from smart_gateway.settings.cases import ExpectSettings
@@ -33,6 +37,7 @@ def _objections(expect: ExpectSettings, outcome: Outcome) -> Iterator[str]:
         yield f"rules: expected {_listed(lacking)} among {_listed(outcome.rules)}"
     if expect.body is not None:
         yield from _differences(expect.body, outcome.body, "body")
+        yield from _unknown(expect.body, outcome.body, "body", outcome.release)
 
 
 def _sets(name: str, wanted: list[str] | None, found: tuple[str, ...]) -> Iterator[str]:
@@ -62,6 +67,22 @@ def _differences(wanted: Any, found: Any, place: str) -> Iterator[str]:
                 yield from _differences(value, there, f"{place}.{name}")
     elif wanted != found:
         yield f"{place}: expected {wanted!r}, got {found!r}"
+
+
+def _unknown(wanted: Any, found: Any, place: str, release: Release, type: str = "", above: tuple[FieldStep, ...] = ()) -> Iterator[str]:
+    """What must be absent and could never be there: names of no element, which a resource has as little as any other."""
+    if not isinstance(wanted, dict) or not isinstance(found, dict):
+        return
+    named = found.get("resourceType")
+    if isinstance(named, str):
+        type, above = named, ()
+    for name, value in wanted.items():
+        steps = (*above, FieldStep(name.removeprefix("_")))
+        if value is not None:
+            yield from _unknown(value, found.get(name), f"{place}.{name}", release, type, steps)
+        elif type in load_vocabulary(release).types and name != "resourceType":
+            unknown = load_structures(release).unknown(FieldPath(steps, name), {type})
+            yield from () if unknown is None else (f"{place}.{name}: {unknown.text}",)
 
 
 def _listed(texts: Iterable[str]) -> str:

@@ -37,7 +37,7 @@ cases:
       entries: [Observation/a1]
       upstream: ["GET /Observation?patient=Patient/ann&status=final"]
       rules: [patient/*.cruds]
-      body: {resourceType: Bundle, nothing: null}
+      body: {resourceType: Bundle, identifier: null}
   - name: writes nothing
     principal: ann
     request: DELETE /Observation/a1
@@ -96,6 +96,7 @@ def test_cases_pass(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("{decision: permit, rules: [user/*.rs]}", "rules: expected [user/*.rs] among [patient/*.cruds]"),
         ("{decision: permit, removed: 1}", "removed: expected 1, got 0"),
         ("{decision: permit, body: {type: null}}", "body.type: expected to be absent"),
+        ("{decision: permit, body: {totl: null}}", "body.totl: FHIR R4: Bundle has no element totl"),
         ("{decision: permit, body: {lacking: 1}}", "body.lacking: is absent"),
         ("{decision: permit, body: {type: history}}", "body.type: expected 'history', got 'searchset'"),
         ("{decision: permit, statuses: [200]}", "statuses: expected [200], got []"),
@@ -192,6 +193,8 @@ def test_bad_options_are_usage(folder: Path, argv: list[str], capsys: pytest.Cap
         (CASES.replace("principal: ann", "principal: anne", 1), 'did you mean "ann"'),
         (CASES.replace("config: policy.yaml", "config: none.yaml"), "none.yaml"),
         ("cases: []", "must not be empty"),
+        (CASES.replace("request: GET /", "request: GET ", 1), "must be METHOD /target"),
+        (CASES.replace("request: GET /", "request: GET https://fhir.example.org/", 1), "must be METHOD /target"),
         ("- one", "must hold a mapping"),
         (CASES.replace("{resourceType: Patient, id: ann}", "records.json"), "cannot be read"),
         (CASES.replace("{resourceType: Patient, id: ann}", "{id: ann}"), "resourceType and an id"),
