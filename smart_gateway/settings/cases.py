@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from smart_gateway.settings.reading.complaints import complaints, nearest
 from smart_gateway.settings.reading.document import MAX_BYTES, read_document
 from smart_gateway.settings.reading.tree import Node
 from smart_gateway.settings.sections.quantities import Duration
-from smart_gateway.settings.sections.section import Section, Text, shape
+from smart_gateway.settings.sections.section import Section, Text, shape, spelled
 
 Resource = dict[str, Any]
+_REQUEST = re.compile(r"[A-Z]+ +[/?]")
 
 # A resource as it is, or the path of a JSON file that holds one, several in a list, or those of a Bundle.
 Stored = Annotated[Annotated[dict[str, Any], Tag("mapping")] | Annotated[Text, Tag("word")], Discriminator(shape)]
@@ -93,7 +95,7 @@ class CaseSettings(Section):
     """What is shown."""
     principal: Annotated[Annotated[Text, Tag("word")] | Annotated[TokenSettings, Tag("mapping")], Discriminator(shape)] | None = None
     """One of `principals` by name, or one of its own; absent: nobody, without a token."""
-    request: Text
+    request: Annotated[str, spelled(_REQUEST.match, "request", "must be METHOD /target, such as GET /Patient/1")]
     """`METHOD /target`, relative to the FHIR base."""
     headers: dict[Text, Text] = Field(default={})
     """Headers of the request."""
