@@ -15,6 +15,7 @@ from smart_gateway.cli.configuration import add_tenant
 from smart_gateway.errors import DependencyUnavailable, SettingsError, SmartGatewayError
 from smart_gateway.fhir.references import Bases
 from smart_gateway.fhir.releases import Release
+from smart_gateway.fhir.strict_json import JsonError, parse_json
 from smart_gateway.fhir.vocabulary import load_vocabulary
 from smart_gateway.gateway.explaining import Invented, Question, Setting, UnusableQuestion, ask, explain, explain_token, invent
 from smart_gateway.policy.model import Policy, default_additions
@@ -97,11 +98,11 @@ async def _configured(question: Question, arguments: argparse.Namespace) -> dict
 def _invented(arguments: argparse.Namespace) -> Invented:
     """Raises UnusableQuestion."""
     try:
-        claims = json.loads(arguments.claims or "{}")
-    except ValueError:
+        claims = parse_json((arguments.claims or "{}").encode(errors="surrogateescape"))
+    except JsonError:
         claims = None
     if not isinstance(claims, dict):
-        raise UnusableQuestion("--claims is a JSON object")
+        raise UnusableQuestion("--claims is a JSON object, no name twice")
     return Invented(arguments.scope, arguments.patient, arguments.fhir_user, arguments.client, claims)
 
 

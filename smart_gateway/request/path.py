@@ -184,7 +184,7 @@ def _operation(text: str) -> str:
 
 # Looked for in this order; the last one always hits.
 _FAULTS: tuple[tuple[re.Pattern[str], str, str], ...] = (
-    (re.compile(r"^(?!/)"), "absolute-target", "The request target must be a path, not a URL."),
+    (re.compile(r"^(?!/)"), "absolute-target", "The request target must be a path that begins with /, not a URL."),
     (re.compile(r"%(?![0-9A-Fa-f]{2})"), "malformed-encoding", "A percent sign is not followed by two hexadecimal digits."),
     (re.compile(r"%(?:2[FfEe]|5[Cc])"), "encoded-separator", "Slashes, dots and backslashes must not be percent-encoded in the path."),
     (re.compile(r"%(?!24)"), "encoded-path", "Nothing but $ may be percent-encoded in the path."),

@@ -66,7 +66,16 @@ def test_claims(config: Path, capsys: pytest.CaptureFixture[str], organization: 
     assert shown["decision"] == decision
 
 
-@pytest.mark.parametrize("options", [("--claims", "[]"), ("--claims", "{"), ("--header", "Authorization: Bearer x"), ("--patient", "a/b")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--claims", "[]"),
+        ("--claims", "{"),
+        ("--claims", '{"a": 1, "a": 2}'),
+        ("--header", "Authorization: Bearer x"),
+        ("--patient", "a/b"),
+    ],
+)
 def test_what_cannot_be_asked(capsys: pytest.CaptureFixture[str], options: tuple[str, str]) -> None:
     assert main(["explain", "GET", "/Patient/1", *options]) == 2
     said = capsys.readouterr()
