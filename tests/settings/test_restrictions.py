@@ -248,3 +248,77 @@ def test_elements_are_those_of_the_release_of_the_server(tmp_path: Path) -> None
     file = written(tmp_path, policy)
     file.write_text(file.read_text().replace("fhir_version: R4", "fhir_version: R5"))
     assert not [one for one in examine(file, ENVIRONMENT, proxying=True).findings if one.severity is Severity.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("rules", "warned"),
+    [
+        ("{type: Patient, permissions: u, only: [name]}, {type: Patient, permissions: u, only: [telecom]}", "fields[1].only"),
+        ("{type: '*', permissions: cu, only: [status]}, {type: Task, permissions: u, only: [note]}", "fields[1].only"),
+        (
+            "{type: Patient, permissions: u, only: [name]}, {when: {client: a}, type: Patient, permissions: u, only: [photo]}",
+            "fields[1].only",
+        ),
+        ("{type: Patient, permissions: u, only: [name]}, {type: Patient, permissions: u, only: [name.family]}", None),
+        ("{type: Observation, permissions: u, only: ['value[x]']}, {type: Observation, permissions: u, only: [valueString, note]}", None),
+        ("{type: Patient, permissions: u, only: [name]}, {type: Patient, permissions: c, only: [telecom]}", None),
+        ("{type: Patient, permissions: u, only: [name]}, {type: Task, permissions: u, only: [note]}", None),
+        (
+            "{when: {client: a}, type: Patient, permissions: u, only: [name]}, "
+            "{when: {client: b}, type: Patient, permissions: u, only: [photo]}",
+            None,
+        ),
+        ("{type: Patient, permissions: u, only: [name, photo]}, {type: '*', permissions: u, keep: [name]}", "fields[0].only[0]"),
+        ("{type: Patient, permissions: u, only: [name.family]}, {type: Patient, permissions: cu, keep: [name]}", "fields[0].only[0]"),
+        ("{type: Patient, permissions: u, only: [name]}, {type: Patient, permissions: u, keep: [name.family]}", None),
+        ("{type: Patient, permissions: cu, only: [name]}, {type: Patient, permissions: u, keep: [name]}", None),
+        (
+            "{type: Patient, permissions: u, only: [identifier]}, "
+            "{type: Patient, permissions: u, keep: [\"identifier.where(system='a')\"]}",
+            None,
+        ),
+        ("{type: Patient, permissions: u, only: [name]}, {type: Patient, permissions: rs, hide: [name]}", "fields[0].only[0]"),
+        ("{type: Patient, permissions: u, only: [name]}, {type: Patient, permissions: rs, hide: [name], labelled: ['s|x']}", None),
+        ("{type: Patient, permissions: c, only: [name]}, {type: Patient, permissions: rs, hide: [name]}", None),
+        ("{type: Patient, permissions: u, only: [name]}, {when: {client: a}, type: Patient, permissions: rs, hide: [name]}", None),
+    ],
+)
+def test_what_is_listed_and_never_written_is_warned_of(tmp_path: Path, rules: str, warned: str | None) -> None:
+    warnings = [key for key, text in found(tmp_path, f"  fields: [{rules}]", Severity.WARNING) if "written" in text]
+    assert warnings == ([] if warned is None else [f"policy.{warned}"])
+
+
+@pytest.mark.parametrize(
+    ("clients", "warned"),
+    [
+        ("a: {limit: [patient/*.rs]}, b: {registered_scopes: [patient/*.rs]}, c: {pin: [patient/*.rs]}", True),
+        ("a: {limit: [patient/*.rs]}, '*': {}", False),
+        ("a: {limit: [patient/*.rs, __more]}, b: {limit: []}", False),
+        ("a: {registered_scopes: [patient/*.rs], pin: [patient/*.rs, __more]}", False),
+    ],
+)
+def test_a_scope_that_no_client_may_have_is_warned_of(tmp_path: Path, clients: str, warned: bool) -> None:
+    labels = "labels: {ceiling: N, unlabelled: N, raised_by: {__more: R}}"
+    emergency = "break_glass: {scope: __more, lifts: [labels], max_auth_age: 5m}"
+    keys = [
+        key
+        for key, text in found(tmp_path, f"  clients: {{{clients}}}\n  {labels}\n  {emergency}", Severity.WARNING)
+        if "no client" in text
+    ]
+    assert sorted(keys) == (["policy.break_glass.scope", "policy.labels.raised_by.__more"] if warned else [])
+
+
+def test_what_an_emergency_shows_may_be_written_in_one(tmp_path: Path) -> None:
+    fields = "fields: [{type: Patient, permissions: u, only: [name]}, {type: Patient, permissions: rs, hide: [name]}]"
+    emergency = "break_glass: {scope: __glass, lifts: [fields], permissions: PERMITTED, max_auth_age: 5m}"
+    warned = [
+        [key for key, _ in found(tmp_path, f"  {fields}\n  {emergency.replace('PERMITTED', letters)}", Severity.WARNING)]
+        for letters in ("rs", "rus")
+    ]
+    assert warned == [["policy.fields[0].only[0]"], []]
+
+
+def test_an_empty_list_of_groups_is_warned_of(tmp_path: Path) -> None:
+    policy = "  clients: {app: {role: system, groups: []}, other: {role: system, groups: [g]}}"
+    [(key, text)] = found(tmp_path, policy, Severity.WARNING)
+    assert (key, text.partition(":")[0]) == ("policy.clients.app.groups", "is empty")

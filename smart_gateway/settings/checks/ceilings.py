@@ -48,6 +48,8 @@ def _client(name: str, client: ClientSettings, settings: Settings) -> Iterator[P
     if client.intersect_registered and client.registered_scopes is None:
         yield Problem((*path, "intersect_registered"), "needs registered_scopes")
     yield from _disjoint(client, path)
+    if client.groups == []:
+        yield warning((*path, "groups"), "is empty: this client touches no Group, and exports nothing")
     for index, issuer in enumerate(client.issuers or ()):
         if issuer not in trusted:
             yield Problem((*path, "issuers", index), "is none of issuers")

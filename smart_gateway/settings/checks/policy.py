@@ -14,7 +14,7 @@ from smart_gateway.policy.parameters.modifiers import is_judged
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import Context, ResourceScope
 from smart_gateway.settings.checks.operations import check_operations
-from smart_gateway.settings.checks.plain_scopes import meant_plain_scopes
+from smart_gateway.settings.checks.plain_scopes import meant_plain_scopes, nobody_may_have
 from smart_gateway.settings.checks.scopes import check_scopes
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.problems import Problem, warning
@@ -59,6 +59,11 @@ def _client_role(name: str, client: ClientSettings, path: KeyPath) -> Iterator[P
             scope = parse_scope(text)
             if isinstance(scope, ResourceScope) and scope.context is Context.SYSTEM and client.role is None:
                 yield warning((*path, key, index), "system/ scopes count only with role: system")
+
+
+def _emergency(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:  # noqa: ARG001
+    if policy.break_glass is not None and nobody_may_have(policy.break_glass.scope, policy):
+        yield warning(("policy", "break_glass", "scope"), "is a scope that no client may have: none of their lists names it")
 
 
 def _unknown_type(type: str, path: KeyPath, vocabulary: Vocabulary) -> Problem | None:
@@ -176,5 +181,6 @@ _RULES: tuple[Callable[[PolicySettings, Vocabulary], Iterator[Problem]], ...] = 
     _compartment_additions,
     _server_types,
     _public,
+    _emergency,
     _search,
 )

@@ -14,7 +14,9 @@ from smart_gateway.policy.rules.fielding import FieldRule
 from smart_gateway.policy.rules.labelling import LabelRule
 from smart_gateway.scopes.parsing import parse_scope
 from smart_gateway.scopes.scope import PlainScope
+from smart_gateway.settings.checks.plain_scopes import nobody_may_have
 from smart_gateway.settings.checks.users import check_claim
+from smart_gateway.settings.checks.written_elements import check_written
 from smart_gateway.settings.findings import KeyPath
 from smart_gateway.settings.model import Settings
 from smart_gateway.settings.problems import Problem, warning
@@ -38,7 +40,7 @@ def check_labels(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem
         yield from _whom(rule.when, (*path, "when"), settings)
         yield from _types(rule.types or [], (*path, "types"), vocabulary)
         yield from _limit(rule, built, path)
-        yield from _raises(rule, (*path, "raised_by"))
+        yield from _raises(rule, (*path, "raised_by"), settings)
     yield from _idle(build_labels(labels) or (), _limits_as_much)
 
 
@@ -52,12 +54,14 @@ def _limit(rule: LabelSettings, built: LabelRule, path: KeyPath) -> Iterator[Pro
             yield Problem((*path, "required", index), "is forbidden too: nothing is left")
 
 
-def _raises(rule: LabelSettings, path: KeyPath) -> Iterator[Problem]:
+def _raises(rule: LabelSettings, path: KeyPath, settings: Settings) -> Iterator[Problem]:
     for scope, raised in rule.raised_by.items():
         below = (*path, scope)
         if not isinstance(parse_scope(scope), PlainScope):
             yield Problem(below, "must be a plain scope, such as __restricted: one that opens no resource by itself")
         ceiling = raised.ceiling if isinstance(raised, RaiseSettings) else raised
+        if nobody_may_have(scope, settings.policy):
+            yield warning(below, "is a scope that no client may have: none of their lists names it")
         if ceiling is not None and LADDER.index(ceiling) <= LADDER.index(rule.ceiling):
             yield warning(below, f"raises nothing: the ceiling is {rule.ceiling} without it")
         for index, label in enumerate(raised.allowed if isinstance(raised, RaiseSettings) else ()):
@@ -77,6 +81,9 @@ def check_fields(settings: Settings, vocabulary: Vocabulary) -> Iterator[Problem
         yield from _purpose(rule, path)
         yield from _elements(rule, path)
     yield from _idle(build_fields(settings.policy.fields), _fixes_as_much)
+    emergency = settings.policy.break_glass
+    lifted = emergency is not None and "fields" in emergency.lifts and "u" in emergency.permissions
+    yield from check_written(build_fields(settings.policy.fields), hides=not lifted)
 
 
 def _idle(rules: Sequence[_Rule], does_as_much: Callable[[_Rule, _Rule], bool]) -> Iterator[Problem]:
