@@ -78,6 +78,11 @@ def objection_to_placeholders(scope: ResourceScope, vocabulary: Vocabulary) -> s
     return None
 
 
+def claims_named(text: str) -> tuple[str, ...]:
+    """The paths of the claims whose values fill in the placeholders of ``text``."""
+    return tuple(match[1].removeprefix(_CLAIM) for match in _PLACEHOLDER.finditer(text) if match[1].startswith(_CLAIM))
+
+
 def objection_to_compartment(compartment: str) -> str | None:
     """Why ``compartment`` names no owner."""
     type, slash, id = compartment.partition("/")

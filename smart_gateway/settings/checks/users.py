@@ -8,8 +8,8 @@ from typing import assert_never
 from smart_gateway.fhir.value_sets import ValueSets
 from smart_gateway.fhir.vocabulary import Vocabulary
 from smart_gateway.gateway.callers.hooks import FACTS
-from smart_gateway.policy.rules.placeholders import objection_to_compartment
-from smart_gateway.scopes.claim_paths import is_path
+from smart_gateway.policy.rules.placeholders import claims_named, objection_to_compartment
+from smart_gateway.scopes.claim_paths import is_path, leads_into
 from smart_gateway.settings.building.policy import build_scopes
 from smart_gateway.settings.checks.ceilings import have_in_common
 from smart_gateway.settings.checks.scopes import check_scopes
@@ -85,8 +85,13 @@ def check_claim(name: str, path: KeyPath, settings: Settings) -> Iterator[Proble
     """What is wrong with a path to a claim."""
     if not is_path(name):
         yield Problem(path, "is no path to a claim: names with dots between, places in brackets, names with dots in quotes")
-    elif settings.hooks is None and (name == FACTS or name.startswith((f"{FACTS}.", f"{FACTS}["))):
+    elif settings.hooks is None and leads_into(name, FACTS):
         yield Problem(path, "is what a hook found out, and there are no hooks")
+
+
+def _placeholders(text: str, path: KeyPath, settings: Settings) -> Iterator[Problem]:
+    for name in claims_named(text):
+        yield from check_claim(name, path, settings)
 
 
 def _boundary(
@@ -95,6 +100,8 @@ def _boundary(
     match bound:
         case list():
             yield from check_scopes(bound, path, vocabulary, value_sets, plain_counts=False, fillable=True)
+            for index, scope in enumerate(bound):
+                yield from _placeholders(scope, (*path, index), settings)
             if not bound:
                 yield warning(path, "is empty: these users get nothing")
         case BoundBySelection():
@@ -117,6 +124,8 @@ def _selection(bound: BoundBySelection, path: KeyPath, settings: Settings, vocab
         yield Problem((*path, "compartment"), reason)
     elif owner not in vocabulary.compartments:
         yield Problem((*path, "compartment"), f"{owner} has no compartment", nearest(owner, vocabulary.compartments))
+    else:
+        yield from _placeholders(bound.compartment, (*path, "compartment"), settings)
 
 
 def _word(word: str, path: KeyPath, kinds: frozenset[str]) -> Iterator[Problem]:
