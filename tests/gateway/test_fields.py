@@ -255,7 +255,9 @@ async def test_what_is_hidden_is_neither_replaced_nor_guessed() -> None:
     ("operation", "status"),
     [
         ({"op": "replace", "path": "/gender", "value": "male"}, 200),
-        ({"op": "add", "path": "/name/0/given/-", "value": "Second"}, 200),
+        ({"op": "add", "path": "/name/0/period", "value": {}}, 403),
+        ({"op": "add", "path": "/name/0/given/-", "value": "Second"}, 403),  # which one is meant is not seen
+        ({"op": "test", "path": "/name/1/given/0", "value": "x"}, 403),
         ({"op": "test", "path": "/gender", "value": "female"}, 200),
         ({"op": "test", "path": "/birthDate", "value": SECRET}, 403),
         ({"op": "test", "path": "/birthDate", "value": "1999"}, 403),

@@ -15,6 +15,7 @@ from smart_gateway.policy.model import Policy
 from smart_gateway.policy.operations.checks import CheckMeta, CheckOutcome, CheckTerms
 from smart_gateway.policy.operations.table import SHIPPED, Level, OperationRule
 from smart_gateway.policy.plan import BodyCheck, CheckSearchset, Decision, EmptySearchset, StoredCheck, Stream
+from smart_gateway.policy.wording import describe
 from smart_gateway.request.limits import Limits
 from smart_gateway.request.operations import read_operation
 from tests.support.deciding import DEFAULT, denied, parse, permitted, policy, principal, sent, vocabulary
@@ -282,6 +283,19 @@ def test_validating_ones_own() -> None:
     assert plan.body.type == "Parameters"
     assert plan.stored is not None
     assert sent(call("GET", "/Observation/o1/$validate?mode=delete", ALL)) == "GET /Observation/o1/$validate?mode=delete"
+
+
+def test_what_is_stored_is_validated_for_who_may_read_it() -> None:
+    def asked(scope: str) -> Decision:
+        return call("GET", "/Observation/o1/$validate", scope, fhir_user="Practitioner/7")
+
+    refused = denied(asked("user/Observation.u"))
+    assert refused.causes[0].code == "insufficient-scope"
+    assert [str(missing.scope) for missing in refused.missing] == ["user/Observation.r"]
+    filtered = permitted(asked("user/Observation.u user/Observation.r?code=8867-4")).stored
+    assert filtered is not None
+    assert "code=8867-4" in describe(filtered.boundary)
+    assert permitted(asked("user/Observation.ru")).stored is None  # all of the type
 
 
 @pytest.mark.parametrize("wrap", [lambda r: r, lambda r: parameters({"name": "resource", "resource": r})])

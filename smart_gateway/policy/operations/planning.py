@@ -14,6 +14,7 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.exports.planning import EXPORT_OPERATIONS, plan_export
 from smart_gateway.policy.grounds import Ground
+from smart_gateway.policy.hints import missing_scopes
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.operations.arguments import Judged, judge_arguments
 from smart_gateway.policy.operations.calls import Call, as_it_came, asking
@@ -182,6 +183,11 @@ def _plan_outcome(request: FhirRequest, rule: OperationRule, boundary: Boundary,
     resources = [argument.content for argument in judged.given if rule.parameters[argument.parameter.key].kind is Kind.RESOURCE]
     if not resources and request.id is None:
         raise RequestError(f"{rule.name} needs a resource.", reason="missing-parameter", expression="Parameters")
+    if not resources:  # what is stored is validated, and where its faults are tells of it
+        readable = access.boundary(request.type, Permission.READ)
+        if readable.is_nothing:
+            return _unreadable(request, request.type, access)
+        boundary = boundary.intersect(readable)
     for resource in resources:
         if request.id is not None and resource.get("id", request.id) != request.id:
             raise RequestError("The id in the body is not that of the path.", reason="id-mismatch", expression=f"{request.type}.id")
@@ -191,6 +197,12 @@ def _plan_outcome(request: FhirRequest, rule: OperationRule, boundary: Boundary,
     checks = (f"the {request.type} in the body {check_sentence(boundary)} and names nobody else's record",) if resources else ()
     last = "of the outcome only severity, code and expression leave"
     return _permit(request, CheckOutcome(), as_it_came(request, _query(judged)), boundary, (*checks, last))
+
+
+def _unreadable(request: FhirRequest, type: str, access: Access) -> Deny:
+    cause = Denial("insufficient-scope", f"The stored {type} is validated here, and the token grants no permission 'r' on it.")
+    missing = missing_scopes(request, access, (type,), Permission.READ)
+    return Deny(403, (cause,), missing, access.grounds(type, Permission.READ))
 
 
 def _plan_terms(request: FhirRequest, rule: OperationRule, boundary: Boundary, judged: Judged, _access: Access) -> Decision:

@@ -61,9 +61,10 @@ def refuse_operations(patch: JsonPatch, stored: Mapping[str, Any], type: str, ac
     """The refusal of a patch by what its operations name, before it is applied: whether it can be would tell of what is not seen."""
     fields = access.restrictions_for(Permission.UPDATE).fields
     hidden, rules = fields.hidden(type), fields.writing(type, Permission.UPDATE)
-    named = list(_named(patch))
+    named = [_members(pointer) for pointer in _all_pointers(patch)]
     inside = _holding_hidden(stored, fields)
     met = [names for names in named if any(path.meets_names(names) for path in hidden) or (inside and (not names or names[0] in inside))]
+    met += [_members(pointer) for pointer in _all_pointers(patch) if any(_counts_into(pointer, path) for path in hidden)]
     if hidden or (rules and not _reads(stored, type, access)):
         met += [names for names in named if not all(rule.lets_write(names) for rule in rules)]
     return _refuse([names[0] if names else "" for names in met], type)
@@ -164,14 +165,20 @@ def _encoded(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _named(patch: JsonPatch) -> Iterator[list[str]]:
-    """The members on the way to what each operation reads or changes."""
-    for operation in patch.operations:
-        yield from (_members(pointer) for pointer in _pointers(operation))
+def _all_pointers(patch: JsonPatch) -> list[tuple[str, ...]]:
+    """The ways to what each operation reads or changes."""
+    return [pointer for operation in patch.operations for pointer in _pointers(operation)]
 
 
 def _pointers(operation: Operation) -> list[tuple[str, ...]]:
     return [operation.path] if operation.source is None else [operation.path, operation.source]
+
+
+def _counts_into(pointer: tuple[str, ...], hidden: FieldPath) -> bool:
+    """Whether ``pointer`` counts items of an array that ``hidden`` leads into. An item of which nothing else is set is not seen: whoever
+    counts would learn of it, or meet another item than they mean."""
+    before = next((place for place, member in enumerate(pointer) if member.isdigit()), 0)
+    return 0 < before < len(hidden.steps) and all(step.matches(name) for step, name in zip(hidden.steps, pointer[:before], strict=False))
 
 
 def _members(pointer: tuple[str, ...]) -> list[str]:
