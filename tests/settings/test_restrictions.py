@@ -288,6 +288,9 @@ def test_what_is_listed_and_never_written_is_warned_of(tmp_path: Path, rules: st
     assert warnings == ([] if warned is None else [f"policy.{warned}"])
 
 
+UNHELD = ["policy.break_glass.scope", "policy.labels.raised_by.__more", "policy.operations.$my-op.scopes[1]"]
+
+
 @pytest.mark.parametrize(
     ("clients", "warned"),
     [
@@ -300,12 +303,13 @@ def test_what_is_listed_and_never_written_is_warned_of(tmp_path: Path, rules: st
 def test_a_scope_that_no_client_may_have_is_warned_of(tmp_path: Path, clients: str, warned: bool) -> None:
     labels = "labels: {ceiling: N, unlabelled: N, raised_by: {__more: R}}"
     emergency = "break_glass: {scope: __more, lifts: [labels], max_auth_age: 5m}"
+    opened = "operations: {$my-op: {level: type, method: GET, scopes: [user/Patient.r, __more], answer: filter}}"
     keys = [
         key
-        for key, text in found(tmp_path, f"  clients: {{{clients}}}\n  {labels}\n  {emergency}", Severity.WARNING)
+        for key, text in found(tmp_path, f"  clients: {{{clients}}}\n  {labels}\n  {emergency}\n  {opened}", Severity.WARNING)
         if "no client" in text
     ]
-    assert sorted(keys) == (["policy.break_glass.scope", "policy.labels.raised_by.__more"] if warned else [])
+    assert sorted(keys) == (UNHELD if warned else [])
 
 
 def test_what_an_emergency_shows_may_be_written_in_one(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from smart_gateway.policy.parameters.controls import CONTROLS
 from smart_gateway.policy.parameters.includes import INCLUDES
 from smart_gateway.policy.parameters.modifiers import is_judged
 from smart_gateway.scopes.parsing import parse_scope
-from smart_gateway.scopes.scope import Context, ResourceScope
+from smart_gateway.scopes.scope import Context, PlainScope, ResourceScope
 from smart_gateway.settings.checks.operations import check_operations
 from smart_gateway.settings.checks.plain_scopes import meant_plain_scopes, nobody_may_have
 from smart_gateway.settings.checks.scopes import check_scopes
@@ -61,9 +61,18 @@ def _client_role(name: str, client: ClientSettings, path: KeyPath) -> Iterator[P
                 yield warning((*path, key, index), "system/ scopes count only with role: system")
 
 
-def _emergency(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:  # noqa: ARG001
-    if policy.break_glass is not None and nobody_may_have(policy.break_glass.scope, policy):
-        yield warning(("policy", "break_glass", "scope"), "is a scope that no client may have: none of their lists names it")
+def _unheld(policy: PolicySettings, vocabulary: Vocabulary) -> Iterator[Problem]:  # noqa: ARG001
+    """Plain scopes that open something, and that no client may have."""
+    calling = [] if policy.break_glass is None else [(policy.break_glass.scope, ("policy", "break_glass", "scope"))]
+    opening = [
+        (text, ("policy", "operations", name, "scopes", index))
+        for name, operation in (policy.operations or {}).items()
+        for index, text in enumerate(operation.scopes)
+        if isinstance(parse_scope(text), PlainScope)
+    ]
+    for scope, path in (*calling, *opening):
+        if nobody_may_have(scope, policy):
+            yield warning(path, "is a scope that no client may have: none of their lists names it")
 
 
 def _unknown_type(type: str, path: KeyPath, vocabulary: Vocabulary) -> Problem | None:
@@ -181,6 +190,6 @@ _RULES: tuple[Callable[[PolicySettings, Vocabulary], Iterator[Problem]], ...] = 
     _compartment_additions,
     _server_types,
     _public,
-    _emergency,
+    _unheld,
     _search,
 )
