@@ -124,7 +124,7 @@ def test_what_leaves_is_what_the_judge_lets_through(policed: Policed, server: st
     seen, given = comparison.seen, comparison.given
     assert not wrong, "\n\n".join([f"{len(wrong)} differences", *wrong[:8], str(seen), str(given)])
     policies = ROUNDS * TENANTS
-    for kind, least in {"search": 10, "histories": 2, "everything": 1, "history": 1, "include": 1, "read": 0.4, "vread": 0.1}.items():
+    for kind, least in {"search": 10, "histories": 2, "everything": 0.5, "history": 0.2, "include": 1, "read": 0.4, "vread": 0.1}.items():
         assert given[kind] > least * policies, (kind, seen, given)
     for answer in ("search 200", "read 404 not-found", "search 403 insufficient-scope", "search 403 hidden-elements"):
         assert seen[answer] > policies / 20, (answer, seen)
@@ -148,7 +148,8 @@ def test_what_is_written_is_what_the_judge_allows(policed: Policed, server: str)
 
             for said in pool.map(one, range(TENANTS)):
                 wrong += said
-        assert scribe.totals() == before
+        after = scribe.totals()
     assert not wrong, "\n\n".join([f"{len(wrong)} differences", *wrong[:8], str(scribe.seen)])
+    assert after == before
     for done in ("update may 200", "patch may 200", "create may 201", "delete may 200", "update may not 403", "update may not 404"):
         assert scribe.seen[done] > WRITE_ROUNDS * TENANTS / 50, (done, scribe.seen)

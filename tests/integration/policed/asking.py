@@ -168,10 +168,10 @@ def who(rng: random.Random, *, writes: bool = False) -> Who:
         "dept": rng.choice(("lab", "ward", ["lab", "x"], None, None)),
         "roles": rng.choice(("student", ["chief"], ["student", "nurse"], None)),
         "level": rng.choice((3, "3", None)),
-        "organization": rng.choice(("qnorth", "Organization/qsouth", ["qnorth", "qsouth"], None, "qnorth,qsouth", {"a": 1})),
-        "employee": rng.choice(("qdoc", "Practitioner/qdot", ["qdoc", "qdot"], None)),
-        "subject": rng.choice(("qa", "Patient/qb", ["qa", "qc"], None, "Group/x")),
-        "code": rng.choice(("1", "2", ["1", "2"], "1,2", None)),
+        "organization": rng.choice(("qnorth", "Organization/qsouth", ["qnorth", "qsouth"], None, None, "qnorth,qsouth", {"a": 1})),
+        "employee": rng.choice(("qdoc", "Practitioner/qdot", ["qdoc", "qdot"], None, None)),
+        "subject": rng.choice(("qa", "Patient/qb", ["qa", "qc"], None, None, "Group/x")),
+        "code": rng.choice(("1", "2", ["1", "2"], "1,2", None, None)),
         "care_team": rng.choice((["qa", "qb"], ["Patient/qc"], "qa", [], None, ["qa", 7])),
     }
     if rng.random() < 0.06:

@@ -178,7 +178,7 @@ class Judge:
                 return None if self.who.user is None else [self.who.user.partition("/")[2]]
         said = self.who.claims.get(name.removeprefix("claim."))
         values = said if isinstance(said, list) else [said]
-        return values if values and all(isinstance(one, str) for one in values) else None
+        return [text(one) for one in values] if values and all(isinstance(one, str | int) for one in values) else None
 
     def _satisfies(self, resource: Resource, name: str, wanted: str) -> bool:
         if name != "_id" and name not in PARAMETERS.get(resource["resourceType"], ()):
@@ -190,8 +190,8 @@ class Judge:
                 alternatives.append(value)
                 continue
             filled = self._filled(found[1])
-            if filled is None:
-                return False  # the whole scope leaves nothing
+            if filled is None or (name == "participant" and found[1] == "fhir_user" and self.who.kind == "Patient"):
+                return False  # the whole scope leaves nothing: no Patient takes part so
             kind = {"subject": "Patient", "participant": "Practitioner", "organization": "Organization"}.get(name)
             if kind is not None:
                 ids = literal(kind, filled) if found[1] != "fhir_user" else [one.removeprefix(f"{kind}/") for one in filled]

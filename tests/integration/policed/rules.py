@@ -48,6 +48,7 @@ VALUES = {
     ),
     "_id": (*PATIENTS, "${patient}", "${claim.care_team}", "${fhir_user.id}"),
 }
+PLACED = ("code", "subject", "participant", "organization", "_id")  # whose values may have placeholders
 
 Policy = dict[str, Any]
 
@@ -62,26 +63,28 @@ class Rules:
 
 def value(rng: random.Random, name: str, *, filled: bool) -> str:
     if name in CODES:
-        code = "${claim.code}" if filled and rng.random() < 0.3 else rng.choice(CODES[name])
+        code = "${claim.code}" if filled and rng.random() < 0.5 else rng.choice(CODES[name])
         return code if rng.random() < 0.6 else f"{rng.choice(SYSTEMS)}|{code}"
-    return rng.choice([text for text in VALUES[name] if filled or "$" not in text])
+    wanted = filled and rng.random() < 0.75
+    return rng.choice([text for text in VALUES[name] if ("$" in text) == wanted] or VALUES[name])
 
 
 def scope(
     rng: random.Random, context: str, *, filled: bool = False, letters: Sequence[str] = ("rs", "cruds", "cruds", "r", "s", "rus")
 ) -> str:
     """``filled``: with placeholders."""
-    type = rng.choice((*TYPES, "*", "*", "*"))
-    if type not in FILTERS or rng.random() < 0.45:
+    type = rng.choice(tuple(FILTERS) if filled and rng.random() < 0.8 else (*TYPES, "*", "*", "*"))
+    if type not in FILTERS or rng.random() < (0.15 if filled else 0.45):
         return f"{context}/{type}.{rng.choice(letters)}"
-    names = rng.sample(FILTERS[type], rng.choice((1, 1, 1, 2)))
+    choices = [name for name in FILTERS[type] if not filled or name in PLACED]
+    names = rng.sample(choices, min(rng.choice((1, 1, 1, 2)), len(choices)))
     pairs = [f"{name}={','.join(sorted({value(rng, name, filled=filled) for _ in range(rng.choice((1, 1, 2)))}))}" for name in names]
     return f"{context}/{type}.{rng.choice(letters)}?{'&'.join(pairs)}"
 
 
 def scopes(rng: random.Random, contexts: Sequence[str], *, filled: bool = False) -> list[str]:
     made = [scope(rng, rng.choice(contexts), filled=filled) for _ in range(rng.choice((1, 2, 3)))]
-    if rng.random() < 0.5:
+    if rng.random() < (0.1 if filled else 0.5):
         made.append(f"{rng.choice(contexts)}/*.{rng.choice(('rs', 'cruds'))}")
     return made
 
@@ -105,16 +108,16 @@ def boundary(rng: random.Random) -> Any:
         {"patients": {"from_claim": "care_team"}},
     )
     drawn = rng.random()
-    if drawn < 0.45:
+    if drawn < 0.4:
         return rng.choice(words)
-    return rng.choice(others) if drawn < 0.65 else scopes(rng, ("user",), filled=True)
+    return rng.choice(others) if drawn < 0.55 else scopes(rng, ("user",), filled=True)
 
 
 def rule_for_users(rng: random.Random) -> dict[str, Any]:
     when: dict[str, Any] = {}
     if rng.random() < 0.6:
-        when["fhir_user"] = rng.choice((rng.choice(KINDS[:2]), rng.sample(KINDS, 2)))
-    if rng.random() < 0.5:
+        when["fhir_user"] = rng.choice(("Practitioner", rng.choice(KINDS[:2]), ["Practitioner", rng.choice(KINDS[1:])]))
+    if rng.random() < 0.3:
         when["claim"] = claims(rng)
     return {**({"when": when} if when else {}), "boundary": boundary(rng)}
 

@@ -119,6 +119,8 @@ class WritesJudge(Judge):
         if resource["resourceType"] == owner:
             return True
         named = {one for path in MEMBERS[owner].get(resource["resourceType"], ()) for one in references(resource, path)}
+        if owner == "Patient" and any(one.startswith("#") for one in named):
+            return False  # a contained Patient is nobody knows who
         return owner != "Patient" or all(one.removeprefix("Patient/") in ids for one in named if one.startswith("Patient/"))
 
 
