@@ -1,15 +1,21 @@
-"""A boundary in few characters: the same for the same bounds on every replica, whatever order the scopes came in."""
+"""A boundary in few characters: the same for the same bounds on every replica, whatever order scopes and lists came in."""
 
 from __future__ import annotations
 
 import hashlib
 
-from smart_gateway.boundary.model import Boundary
+from smart_gateway.boundary.model import Boundary, Region
 
 
 def fingerprint(boundary: Boundary) -> str:
     """Sixteen characters of a hash of all regions; ``*`` for EVERYTHING."""
     if boundary.is_everything:
         return "*"
-    said = sorted(repr((region.compartments, region.filters, region.labels)) for region in boundary.regions)
+    said = sorted(map(_said, boundary.regions))
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+def _said(region: Region) -> str:
+    compartments = [(compartment.type, sorted(compartment.ids)) for compartment in region.compartments]
+    filters = [(filter.key, sorted(filter.values)) for filter in region.filters]
+    return repr((sorted(compartments), sorted(filters), sorted(region.labels)))

@@ -84,6 +84,7 @@ def test_without_a_search_parameter_412(criteria: str, scope: str) -> None:
         "_offset=1",
         "unknown=1",
         "x:y=1",
+        "code:narrower=1",
         "identifier=",
         "identifier=,",
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smart_gateway.boundary.fingerprint import fingerprint
-from smart_gateway.boundary.model import NOTHING, Filter, everything
+from smart_gateway.boundary.model import NOTHING, Boundary, Compartment, Filter, Region, everything
 from smart_gateway.errors import NotAcceptable, PageRefused
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.pages import Page, PageBranch, UnionPage
@@ -57,6 +57,17 @@ def test_the_order_of_scopes_leaves_the_fingerprint() -> None:
         access(second).boundary("Observation", Permission.SEARCH)
     )
     assert len({fingerprint(b) for b in (NOTHING, everything(), one)}) == 3
+
+
+def test_the_order_of_patients_and_values_leaves_the_fingerprint() -> None:
+    """Claims and hooks list whom they list in any order."""
+
+    def bound(*ids: str, status: str = "final,amended") -> Boundary:
+        filters = (Filter("status", None, tuple(status.split(","))), Filter("category", None, ("laboratory",)))
+        return Boundary.of([Region((Compartment("Patient", ids),), filters[:: 1 if ids[0] == "1" else -1])])
+
+    assert fingerprint(bound("1", "2")) == fingerprint(bound("2", "1", status="amended,final"))
+    assert len({fingerprint(b) for b in (bound("1", "2"), bound("1"), bound("1", "2", status="final"))}) == 3
 
 
 @pytest.mark.parametrize("scope", ["patient/Observation.r", "patient/Patient.rs"])

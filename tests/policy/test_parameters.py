@@ -289,11 +289,13 @@ def test_one_may_sort_by_what_the_policy_names_but_for_what_steers() -> None:
 
 def test_where_elements_are_hidden_nothing_is_let_through() -> None:
     hidden = (FieldRule("Observation", Permission.READ | Permission.SEARCH, hide=(parse_field("note"),)),)
-    assert denied(let_through("/Observation?ward=a", fields=hidden)).causes[0].code == "hidden-elements"
+    for asked in ("ward=a", "code:narrower=a", "_sort=code:narrower"):
+        assert denied(let_through(f"/Observation?{asked}", fields=hidden)).causes[0].code == "hidden-elements"
 
 
 def test_it_is_no_criterion_of_a_write() -> None:
     under = policy(search_parameters=LET_THROUGH)
-    with pytest.raises(RequestError, match="understood whole"):
-        decide("DELETE", "/Observation?ward=a", "patient/*.cruds", under=under)
-    assert denied(decide("DELETE", "/Observation?code:narrower=a", "patient/*.cruds", under=under)).causes[0].code == "inexact-criteria"
+    for criteria in ("ward=a", "code:narrower=a"):
+        for scope in ("patient/*.cruds", "system/*.cruds"):
+            with pytest.raises(RequestError, match="understood whole"):
+                decide("DELETE", f"/Observation?{criteria}", scope, under=under)

@@ -8,7 +8,7 @@ from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.owners import Owners
 from smart_gateway.policy.parameters.controls import CONTROLS
 from smart_gateway.policy.parameters.includes import INCLUDES
-from smart_gateway.policy.parameters.verdicts import Search
+from smart_gateway.policy.parameters.verdicts import Search, let_through
 from smart_gateway.request.model import QueryParameter
 
 _TEXT = "The search would tell of elements that the policy of this gateway hides."
@@ -33,9 +33,11 @@ def _read(parameter: QueryParameter, search: Search) -> Iterator[tuple[str, str]
     elif parameter.name == "_sort":
         for rule in parameter.value.split(","):
             if rule.removeprefix("-") != "_score":
-                yield search.type, rule.removeprefix("-").partition(":")[0]
+                yield search.type, rule.removeprefix("-")
     elif parameter.name not in CONTROLS and parameter.name != "_has":  # which needs other types without any bound
-        yield search.type, parameter.name
+        # What a modifier of the server's own looks at, the parameter does not say.
+        let = let_through(parameter, search.type, search.access.policy)
+        yield search.type, parameter.name if let is None else parameter.key
 
 
 def _tells(type: str, code: str, search: Search) -> bool:

@@ -19,6 +19,7 @@ from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.grounds import Ground
 from smart_gateway.policy.localising import local_pairs
 from smart_gateway.policy.parameters.controls import CONTROLS
+from smart_gateway.policy.parameters.modifiers import is_judged
 from smart_gateway.policy.parameters.verdicts import Foreign
 from smart_gateway.policy.plan import AnswerToWrite, BodyCheck, CheckSearchset, Criteria, Decision, Deny, Permit, Plan, UpstreamRequest
 from smart_gateway.policy.requirements import REQUIRED
@@ -149,11 +150,14 @@ def _criteria(parameters: tuple[QueryParameter, ...], request: FhirRequest, acce
 
 def _require_criterion(parameter: QueryParameter, request: FhirRequest, access: Access) -> None:
     policy, name, type = access.policy, parameter.name, _type(request)
-    known = name == "_has" or name in _SELECTING or policy.vocabulary.parameter(type, name) is not None
+    defined = policy.vocabulary.parameter(type, name)
+    known = name == "_has" or name in _SELECTING or defined is not None
     if name in _STEERING:
         reason, text = "unknown-parameter", "Criteria take search parameters only, none that steer the answer."
     elif not known and not policy.capabilities.names(type, name):
         reason, text = "unknown-parameter", f"Not a search parameter that is known for {type}: criteria must be understood whole."
+    elif defined is not None and not parameter.chain and not is_judged(parameter.modifier, defined, policy.vocabulary.release):
+        reason, text = "unknown-modifier", "FHIR does not define this modifier for this parameter: criteria must be understood whole."
     elif not any(split_values(parameter.value)):
         reason, text = "malformed-parameter", "A criterion has no value: a server would leave it out, and find everything."
     else:
