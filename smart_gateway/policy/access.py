@@ -105,6 +105,11 @@ class Access:
         """Whether nothing that an answer could hold is closed to the token: every type may be read or searched whole."""
         return self.unlimited(Permission.READ) or self.unlimited(Permission.SEARCH)
 
+    @property
+    def follows_streams(self) -> bool:
+        """Whether the links of an answer that nobody rewrites can be followed: a server's own pages are searches over all types."""
+        return self.unlimited(Permission.SEARCH)
+
     def remembered(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
         """What ``make`` gives, worked out once for this access: for what depends on nothing but principal, policy and ``key``."""
         held = self._remembered.get(key)

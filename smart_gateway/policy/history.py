@@ -34,7 +34,7 @@ def plan_history(request: FhirRequest, access: Access) -> Decision:
     permission = REQUIRED[request.interaction]
     grounds = access.grounds(request.type, permission) if request.type is not None else ()
     path = (*(part for part in (request.type, request.id) if part is not None), "_history")
-    if access.unlimited(permission):
+    if access.unlimited(permission) and access.follows_streams:
         pairs = tuple((p.key, p.value) for p in request.parameters if p.name != "_format")
         return Permit(Plan(Stream(), UpstreamRequest("GET", path, pairs)), grounds)
     boundary = access.boundary(request.type, permission) if request.type is not None else None

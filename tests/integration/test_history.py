@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.app import App, MakeApp, link, refused
+from tests.integration.app import App, MakeApp, link, refused, whole
 from tests.integration.records import EVERYBODY, canary
 from tests.integration.servers.hapi import Hapi
 from tests.integration.test_reads import faceless
@@ -204,6 +204,16 @@ def test_without_any_bound_the_servers_own_answer_is_passed_on(moves: Moves, as_
     assert next is not None
     assert len(entries(app.follow(next))) == 3
     assert app.get(f"/Observation/{MOVED}/_history", headers={"accept": "application/fhir+xml"}).content.startswith(b"<Bundle")
+
+
+def test_who_may_read_everything_and_search_nothing_has_all_pages(moves: Moves, as_service: MakeApp) -> None:
+    """The server's own pages are searches, so these are the gateway's."""
+    app = as_service("system/*.r")
+    assert versions(app, f"/Observation/{MOVED}/_history?_count=1") == ['W/"4"', 'W/"3"', 'W/"2"', 'W/"1"']
+    assert len(all_entries(app, "/Observation/hist-gone-chart-b/_history?_count=1")) == 2
+    everything = whole(app, "/Patient/pat-a/$everything?_count=4")
+    assert len(everything) > 8
+    assert len(everything) == len(set(everything))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ def test_without_the_permission_it_is_403(target: str, scope: str) -> None:
     assert (refusal.status, refusal.causes[0].code) == (403, "insufficient-scope")
 
 
+def test_it_does_not_stream_where_its_pages_could_not_be_followed() -> None:
+    assert isinstance(permitted(decide("GET", INSTANCE, "system/*.r")).answer, CheckHistory)
+
+
 @pytest.mark.parametrize("target", [INSTANCE, TYPE, SYSTEM])
 @pytest.mark.parametrize(
     ("scope", "claims"), [("system/*.rs", {}), ("user/*.read", {"fhir_user": "Practitioner/p"}), ("patient/*.r system/*.cruds", {})]

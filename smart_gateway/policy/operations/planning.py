@@ -48,6 +48,9 @@ from smart_gateway.scopes.permissions import Permission
 Pairs = tuple[tuple[str, str], ...]
 
 
+_IN_PAGES = frozenset({Answers.RECORD, Answers.MATCHES})
+
+
 def opening_of(request: FhirRequest) -> Opening | Deny:
     """What the operation needs where ``request`` calls it; Deny where nothing opens it, whoever asks. Raises MethodNotAllowed."""
     rule = rule_for(request)
@@ -70,7 +73,7 @@ def plan_operation(request: FhirRequest, access: Access) -> Decision:
         return plan_opened_operation(opened, request, access)
     assert rule is not None  # INVARIANT: authorize_types has refused before
     opening = rule.levels[level_of(request)]
-    if access.sees_all:
+    if access.sees_all and (access.follows_streams or rule.answers not in _IN_PAGES):
         call = as_it_came(request, local_pairs(request, access.policy))
         return Permit(Plan(Stream(), call.upstream, body=call.body), _grounds(request, opening, access))
     require_judged_media(request)

@@ -69,6 +69,7 @@ SCOPES = (
     "user/Observation.rs?status=final",
     "user/Observation.cruds",
     "user/Organization.read",
+    "system/*.r",
     "system/*.rs",
     "system/*.cruds",
     "system/*.read",
