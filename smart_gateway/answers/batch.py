@@ -18,14 +18,13 @@ from smart_gateway.answers.rewriting import public_location
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.members import members_of
-from smart_gateway.fhir.references import Bases, parse_reference
+from smart_gateway.fhir.references import Bases, is_id, parse_reference
 from smart_gateway.fhir.strict_json import parse_json
+from smart_gateway.fhir.versions import is_instant
 from smart_gateway.request.model import FhirRequest
 
 _REMARK = "The FHIR server made a remark on this entry; its words are withheld."
 _STATUS = re.compile(r"([1-5]\d\d)(?: .*)?", re.DOTALL)
-_VERSION = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _READS = frozenset({Interaction.READ, Interaction.VREAD})
 _WRITES = frozenset({Interaction.CREATE, Interaction.UPDATE, Interaction.PATCH, Interaction.DELETE})
 _SETS = {
@@ -137,10 +136,10 @@ def _entry(request: FhirRequest, entry: _Entry) -> EntryAnswer:
     version, modified = response.etag or meta.version, response.last_modified or meta.updated
     headers = {b"content-type": b"application/fhir+json"}
     if version is not None and version.isascii():
-        headers[b"etag"] = (f'W/"{version}"' if _VERSION.fullmatch(version) is not None else version).encode()
+        headers[b"etag"] = (f'W/"{version}"' if is_id(version) else version).encode()
     if response.location is not None and response.location.isascii():
         headers[b"location"] = response.location.encode()
-    if modified is not None and _INSTANT.fullmatch(modified) is not None:
+    if is_instant(modified):
         headers[b"last-modified"] = format_datetime(datetime.fromisoformat(modified).astimezone(UTC), usegmt=True).encode()
     return EntryAnswer(int(status[1]), headers, body, modified if b"last-modified" in headers else None, outcome)
 

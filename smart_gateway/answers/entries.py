@@ -14,11 +14,11 @@ from smart_gateway.fhir.bundles import FoundEntry, Searchset
 from smart_gateway.fhir.elements import top_members
 from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import is_id
+from smart_gateway.fhir.versions import is_instant
 from smart_gateway.fhir.vocabulary import SearchParameter
 from smart_gateway.policy.plan import CheckSearchset
 
 _TOTAL = re.compile(rb"\d{1,15}")
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _ID = re.compile(rb'"(?!\.{1,2}")([A-Za-z0-9\-.]{1,64})"')
 _MODES = frozenset({"match", "include", "outcome"})
 # The members of an entry.search that upstreams send nearly always; others are read.
@@ -149,7 +149,7 @@ def _identity(found: Searchset) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     if isinstance(id, str) and is_id(id):
         kept["id"] = id
-    if isinstance(updated, str) and _INSTANT.fullmatch(updated) is not None:
+    if is_instant(updated):
         kept["meta"] = {"lastUpdated": updated}
     return kept
 

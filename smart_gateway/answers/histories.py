@@ -22,12 +22,11 @@ from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.bundles import CARRIERS, Searchset, read_history
 from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import Reference, is_id, parse_reference
+from smart_gateway.fhir.versions import is_instant, version_of_tag
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import CheckHistory, UpstreamRequest
 from smart_gateway.scopes.permissions import Permission
 
-_ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
 _TOTAL = re.compile(rb"\d{1,15}")
 _METHODS = frozenset({"POST", "PUT", "PATCH"})
 _STATUSES = {"200": "200 OK", "201": "201 Created", "204": "204 No Content"}
@@ -136,15 +135,14 @@ def _response(version: Any, moment: Any) -> dict[str, str]:
     said = {}
     if isinstance(version, str) and is_id(version):
         said["etag"] = f'W/"{version}"'
-    if isinstance(moment, str) and _INSTANT.fullmatch(moment) is not None:
+    if is_instant(moment):
         said["lastModified"] = moment
     return said
 
 
 def _tagged(response: Mapping[str, Any]) -> str | None:
     etag = response.get("etag")
-    match = _ETAG.fullmatch(etag) if isinstance(etag, str) else None
-    return match[1] if match is not None else None
+    return version_of_tag(etag) if isinstance(etag, str) else None
 
 
 def _status(response: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ Spec: Bulk Data Access IG 2.0, "Bulk Data Output Manifest"; semantics 8.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +16,12 @@ from smart_gateway.answers.jobs import JobSealer, locate
 from smart_gateway.errors import UpstreamError
 from smart_gateway.fhir.query import encode_query
 from smart_gateway.fhir.strict_json import JsonError, parse_json
+from smart_gateway.fhir.versions import is_instant
 from smart_gateway.policy.exports.jobs import LINE_TYPES, ExportFile, ExportJob, FileKind
 
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_FILES = 10_000
 _MOST_COUNT = 10**15
-_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+\-]\d{2}:\d{2})", re.ASCII)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -56,7 +55,7 @@ def confine_manifest(raw: bytes, job: ExportJob, links: JobSealer) -> Confined:
 def _manifest(raw: bytes) -> Mapping[str, Any]:
     found = parse_json(raw) if len(raw) <= _MOST_BYTES else None
     time = found.get("transactionTime") if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not isinstance(time, str) or _INSTANT.fullmatch(time) is None or found.get("link"):
+    if not isinstance(found, dict) or not is_instant(time) or found.get("link"):
         raise ValueError("no manifest, or one that goes on elsewhere")
     return found
 

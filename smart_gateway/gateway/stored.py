@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from smart_gateway.errors import PreconditionFailed, UpstreamError
 from smart_gateway.fhir.strict_json import JsonError, parse_json
+from smart_gateway.fhir.versions import is_instant, version_of_tag
 from smart_gateway.gateway.answering.dependencies import inside
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import Deny, StoredCheck, UpstreamRequest
 from smart_gateway.policy.writes.writing import Condition
-
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_ETAG = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class Stored:
         """When the version came to be, where the upstream tells."""
         meta = self.resource.get("meta") if self.resource is not None else None
         updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
-        return updated if isinstance(updated, str) and _INSTANT.fullmatch(updated) is not None else None
+        return updated if is_instant(updated) else None
 
 
 async def check_stored(check: StoredCheck, access: Access, inner: Inner) -> Stored | Deny:
@@ -64,7 +61,7 @@ async def _judge(check: StoredCheck, access: Access, answer: Received, inner: In
     if check.only_new:
         raise PreconditionFailed("There is such a resource, which If-None-Match: * rules out.", expression="http.If-None-Match")
     version = _version(resource, answer)
-    if check.if_match not in (None, "*") and _tag(check.if_match) != version:
+    if check.if_match is not None and check.if_match != "*" and version_of_tag(check.if_match) != version:
         raise _precondition_failed()
     return Stored(("If-Match", f'W/"{version}"'), resource)
 
@@ -83,18 +80,12 @@ def _version(resource: Mapping[str, Any], answer: Received) -> str:
     """The version that was judged. Without one nothing could keep the resource from changing before the write."""
     meta = resource.get("meta")
     named = meta.get("versionId") if isinstance(meta, dict) else None
-    tagged = _tag(answer.text(b"etag"))
+    tagged = version_of_tag(answer.text(b"etag") or "")
     if isinstance(named, str) and tagged in (None, named):
         return named
     if named is None and tagged is not None:
         return tagged
     raise UpstreamError("The FHIR server does not tell the version of the stored resource, so it cannot be changed safely.")
-
-
-def _tag(etag: str | None) -> str | None:
-    """The version id in an entity tag; weak and strong are the same here. Spec: FHIR R4 http.html 3.1.0.5."""
-    match = _ETAG.fullmatch(etag) if etag is not None else None
-    return match[1] if match is not None else None
 
 
 def _precondition_failed() -> PreconditionFailed:

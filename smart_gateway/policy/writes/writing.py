@@ -11,6 +11,7 @@ from smart_gateway.boundary.model import Boundary
 from smart_gateway.errors import PreconditionFailed, RequestError
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.fhir.references import Reference
+from smart_gateway.fhir.versions import version_of_tag
 from smart_gateway.policy.absence import absent
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.causes import Denial
@@ -36,7 +37,6 @@ from smart_gateway.scopes.permissions import Permission
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UNKNOWN_ID = "The server chooses the id of what is created, and this token is bound to another one."
 _HARMLESS = frozenset({"_format", "_pretty"})
-_VERSION = re.compile(r'(?:W/)?"([A-Za-z0-9\-.]{1,64})"')
 _UNBORN = ("If-Match", 'W/"0"')
 
 Condition = tuple[str, str]
@@ -191,9 +191,9 @@ def hold(upstream: UpstreamRequest, condition: Condition, policy: Policy) -> Ups
     name, value = condition
     if policy.hapi_conditions and upstream.method == "PUT" and name == "If-None-Match":
         return replace(upstream, headers=(*upstream.headers, _UNBORN))
-    version = _VERSION.fullmatch(value)
+    version = version_of_tag(value)
     if policy.hapi_conditions and upstream.method == "DELETE" and name == "If-Match" and version is not None:
-        upstream = replace(upstream, path=(*upstream.path, "_history", version[1]))
+        upstream = replace(upstream, path=(*upstream.path, "_history", version))
     return replace(upstream, headers=(*upstream.headers, condition))
 
 
