@@ -27,13 +27,13 @@ from smart_gateway.policy.exports.jobs import (
 )
 from smart_gateway.policy.exports.planning import plan_opened_file, plan_opened_job
 from smart_gateway.policy.plan import Deny, Plan, UpstreamRequest
+from smart_gateway.request.headers import is_http_date
 
 _ACCEPTED = 202
 _NOBODY = Denial("export-unbound", "The token names neither client nor subject: nobody could be told from others who come for the export.")
 _JSON = (b"content-type", b"application/json")
 _PROGRESS = re.compile(r"[ -~]{1,100}")
 _SECONDS = re.compile(r"[0-9]{1,4}", re.ASCII)
-_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
 
 
 class Exporting:
@@ -124,7 +124,7 @@ def _progress(received: Received) -> tuple[tuple[bytes, bytes], ...]:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if _PROGRESS.fullmatch(progress) is not None:
         headers = ((b"x-progress", progress.encode("ascii")),)
-    if _SECONDS.fullmatch(after) is not None or _DATE.fullmatch(after) is not None:
+    if _SECONDS.fullmatch(after) is not None or is_http_date(after):
         headers = (*headers, (b"retry-after", after.encode("ascii")))
     return headers
 
@@ -132,4 +132,4 @@ def _progress(received: Received) -> tuple[tuple[bytes, bytes], ...]:
 def _expiry(received: Received) -> tuple[tuple[bytes, bytes], ...]:
     """When the upstream deletes the files, where it says so."""
     expires = received.text(b"expires") or ""
-    return ((b"expires", expires.encode("ascii")),) if _DATE.fullmatch(expires) is not None else ()
+    return ((b"expires", expires.encode("ascii")),) if is_http_date(expires) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ _FRAMING = b"transfer-encoding"
 _WANTED = frozenset({*_SINGLE, *_LISTS, _FRAMING})
 # Checked by whoever reads it (tokens.bearer): long, and no text of ours.
 _OPAQUE = b"authorization"
+_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _CONTROLS = bytes(byte for byte in range(0x20) if byte != 0x09) + b"\x7f"
 
 
@@ -45,6 +47,11 @@ class RequestHeaders:
         if not value.isascii():
             raise _fault(f"The header {_shown(name)} holds bytes that are not ASCII.", "malformed-header", name)
         return value.decode("ascii").strip(" \t")
+
+
+def is_http_date(text: str) -> bool:
+    """Whether ``text`` is written as a date of HTTP, in the one form that is still made. Spec: RFC 9110 section 5.6.7."""
+    return _DATE.fullmatch(text) is not None
 
 
 def read_headers(headers: Headers, limit: int) -> RequestHeaders:

@@ -10,6 +10,7 @@ from smart_gateway.request.model import QueryParameter
 
 _KEY = re.compile(r"[!-~]+")
 _PLAIN = re.compile(r"[A-Za-z0-9_\-]+")
+_ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*(?:\[x\])?")
 _TOKEN = "access_token"  # noqa: S105 - the parameter's name in RFC 6750 section 2.2 and 2.3
 _FORMAT = "_format"
 
@@ -30,6 +31,11 @@ def read_parameters(pairs: Iterable[tuple[str, str]]) -> tuple[QueryParameter, .
 def requested_format(parameters: Iterable[QueryParameter]) -> str | None:
     """The value of ``_format``, or None."""
     return next((parameter.value for parameter in parameters if parameter.name == _FORMAT), None)
+
+
+def are_elements(text: str) -> bool:
+    """Whether ``text``, a value of ``_elements``, is a comma-separated list of names of elements."""
+    return all(_ELEMENT.fullmatch(name) is not None for name in text.split(","))
 
 
 def read_parameter(key: str, value: str) -> QueryParameter:

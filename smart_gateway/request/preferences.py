@@ -8,13 +8,12 @@ from functools import lru_cache
 
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.media import ACCEPT, media_of_accept, media_of_format
-from smart_gateway.request.headers import RequestHeaders
+from smart_gateway.request.headers import RequestHeaders, is_http_date
 from smart_gateway.request.model import Preferences
 
 _ETAG = r'(?:W/)?"[!#-~]*"'
 _IF_MATCH = re.compile(rf"{_ETAG}|\*")
 _IF_NONE_MATCH = re.compile(rf"{_ETAG}(?:[ \t]*,[ \t]*{_ETAG})*|\*")
-_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 # Spec: RFC 7240 section 2: token [= word], then parameters of its own, which none of ours has.
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PREFERENCE = re.compile(rf'[ \t]*({_WORD})(?:[ \t]*=[ \t]*("[^"\\]*"|{_WORD})?)?[ \t]*(?:;.*)?')
@@ -41,7 +40,7 @@ def read_preferences(headers: RequestHeaders, version: str, *, format: str | Non
         preferences,
         if_match=_checked(headers, b"if-match", _IF_MATCH),
         if_none_match=_checked(headers, b"if-none-match", _IF_NONE_MATCH),
-        if_modified_since=since if since is not None and _HTTP_DATE.fullmatch(since) is not None else None,
+        if_modified_since=since if since is not None and is_http_date(since) else None,
         if_none_exist=_criteria(headers),
     )
 

@@ -11,12 +11,12 @@ from email.utils import parsedate_to_datetime
 
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.gateway.subrequest import Received
+from smart_gateway.request.headers import is_http_date
 from smart_gateway.request.model import FhirRequest
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _ETAG = re.compile(r'(?:W/)?("[!#-~]*")')
-_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT")
 _READS = frozenset({Interaction.READ, Interaction.VREAD})
 
 
@@ -41,7 +41,7 @@ def validators(received: Received) -> Headers:
     headers: Headers = ()
     if etag is not None and _ETAG.fullmatch(etag) is not None:
         headers = ((b"etag", etag.encode("ascii")),)
-    if modified is not None and _DATE.fullmatch(modified) is not None:
+    if modified is not None and is_http_date(modified):
         headers = (*headers, (b"last-modified", modified.encode("ascii")))
     return headers
 
@@ -58,7 +58,7 @@ def is_unchanged(request: FhirRequest, received: Received) -> bool:
 
 def _moment(text: str | None) -> datetime | None:
     """The moment of an HTTP date; None for what is no date, the thirtieth of February among them."""
-    if text is None or _DATE.fullmatch(text) is None:
+    if text is None or not is_http_date(text):
         return None
     try:
         return parsedate_to_datetime(text)

@@ -19,12 +19,11 @@ from smart_gateway.fhir.references import Bases, parse_reference
 from smart_gateway.policy.exports.jobs import Pairs
 from smart_gateway.request.model import FhirRequest, QueryParameter
 from smart_gateway.request.operations import Argument, read_arguments
-from smart_gateway.request.parameters import read_parameters
+from smart_gateway.request.parameters import are_elements, read_parameters
 
 NDJSON = "application/fhir+ndjson"
 _FORMATS = frozenset({NDJSON, "application/ndjson", "ndjson"})
 _MOMENT = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+\-]\d{2}:\d{2}))?)?)?", re.ASCII)
-_ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*(?:\[x\])?")
 # A comma begins a further filter where a type and its question mark follow; any other belongs to a value.
 _NEXT_FILTER = re.compile(r",(?=[A-Z][A-Za-z]+\?)")
 _MOST = 1000  # parameters of one filter
@@ -116,7 +115,7 @@ def _moment(name: str) -> Callable[[str], str]:
 
 
 def _elements(value: str) -> str:
-    if any(_ELEMENT.fullmatch(name) is None for name in value.split(",")):
+    if not are_elements(value):
         raise _malformed("_elements", "_elements is a comma-separated list of element names.")
     return value
 

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from smart_gateway.errors import RequestError
 from smart_gateway.fhir.references import is_id, parse_reference
@@ -87,12 +86,6 @@ def _structure(argument: Argument) -> Argument:
     if argument.member == "resource" or holds_resource(argument.content):
         raise _fault("No resource is accepted here.", argument)
     return argument
-
-
-def _holds_resource(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(_holds_resource(item) for item in value)
-    return isinstance(value, dict) and ("resourceType" in value or any(_holds_resource(item) for item in value.values()))
 
 
 def _any(argument: Argument, _request: FhirRequest, _access: Access) -> Argument:

@@ -10,11 +10,11 @@ from smart_gateway.policy.causes import Denial
 from smart_gateway.policy.parameters.summaries import hides_check, is_summary
 from smart_gateway.policy.parameters.verdicts import Drop, Keep, Refuse, Search, Verdict, malformed_parameter, unknown_parameter
 from smart_gateway.request.model import QueryParameter
+from smart_gateway.request.parameters import are_elements
 
 Judge = Callable[[QueryParameter, Search], Verdict]
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
-_ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*(?:\[x\])?")
 _CONTAINED = frozenset({"true", "both"})
 _CONTAINED_TYPES = frozenset({"container", "contained"})
 _TOTALS = frozenset({"none", "estimate", "accurate"})
@@ -106,7 +106,7 @@ def _total(parameter: QueryParameter, search: Search) -> Verdict:
 def _elements(parameter: QueryParameter, _search: Search) -> Verdict:
     """Collected by ``Search.elements``, which adds what the check needs."""
     _plain(parameter)
-    if any(_ELEMENT.fullmatch(name) is None for name in parameter.value.split(",")):
+    if not are_elements(parameter.value):
         raise malformed_parameter(parameter, "_elements is a comma-separated list of element names.")
     return Drop()
 

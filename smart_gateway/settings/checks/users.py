@@ -30,7 +30,6 @@ from smart_gateway.settings.sections.users import (
 
 _HAVE_COMPARTMENT = frozenset({"Practitioner", "Patient", "RelatedPerson"})
 _OF_ONE_RECORD = frozenset({"Patient", "RelatedPerson", "none"})
-_Written = tuple[KeyPath, WhenSettings | None, Bound]
 
 
 def check_users(settings: Settings, vocabulary: Vocabulary, value_sets: ValueSets) -> Iterator[Problem]:
