@@ -1,1 +1,1 @@
-"""From settings to what runs."""
+"""From all sections to what runs: the policy, the listeners, the snapshot."""

@@ -1,1 +1,1 @@
-"""What no single key shows by itself: contradictions between sections, and rules that cannot be meant."""
+"""What no section shows by itself: contradictions between them, and rules of the policy that cannot be meant."""

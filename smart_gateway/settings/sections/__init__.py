@@ -1,1 +1,1 @@
-"""The sections of the settings, one module each, over the kinds of values that they spell."""
+"""The sections of the settings, one module each: their keys, what cannot be meant of them, and what is built from them."""
