@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from smart_gateway.tokens.issuer import IssuerConfig
 from smart_gateway.tokens.refreshing import Freshness, Refreshed
-from smart_gateway.tokens.transport import FetchError, Transport, is_fetchable
+from smart_gateway.tokens.transport import FetchError, Transport, is_fetchable, require_fetchable
 
 
 class Discovery:
@@ -30,12 +30,12 @@ class Discovery:
         """The document; raises DependencyUnavailable when none may serve."""
         return await self._document.get(now)
 
-    async def jwks_uri(self, now: float) -> str:
-        """The document's ``jwks_uri``; raises DependencyUnavailable without one that may be fetched."""
-        uri = (await self.document(now)).get("jwks_uri")
-        if not isinstance(uri, str) or not is_fetchable(uri, allow_http=self._config.allow_http):
-            raise FetchError("the discovery document names no jwks_uri that may be fetched")
-        return uri
+    async def address(self, name: str, now: float) -> str:
+        """The address that the document has as ``name`` (``jwks_uri``); raises DependencyUnavailable without one that may be asked."""
+        url = (await self.document(now)).get(name)
+        if not isinstance(url, str) or not is_fetchable(url, allow_http=self._config.allow_http):
+            raise FetchError(f"the discovery document names no {name} that may be asked")
+        return url
 
     def expire(self) -> None:
         """Asks the issuer again at the next look: what the document named does not work."""
@@ -58,8 +58,7 @@ class Discovery:
         return MappingProxyType(document)
 
     async def _fetch(self, url: str) -> Any:
-        if not is_fetchable(url, allow_http=self._config.allow_http):
-            raise FetchError("plain http to an address that is not loopback is not allowed")
+        require_fetchable(url, allow_http=self._config.allow_http)
         return await self._transport.get_json(url)
 
 

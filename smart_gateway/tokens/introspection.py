@@ -20,7 +20,7 @@ from smart_gateway.tokens.issuer import IntrospectionConfig, IssuerConfig
 from smart_gateway.tokens.key_source import KeySource
 from smart_gateway.tokens.shared_cache import SharedCache
 from smart_gateway.tokens.signed_introspection import SIGNED_MEDIA, read_signed
-from smart_gateway.tokens.transport import FetchError, Received, Transport, is_fetchable, post_form
+from smart_gateway.tokens.transport import FetchError, Received, Transport, post_form, require_fetchable
 
 _log = logging.getLogger(__name__)
 _BACKOFF, _BACKOFF_MOST = 1.0, 30.0  # seconds for which an endpoint that does not answer is left alone
@@ -181,9 +181,10 @@ class Introspection:
         return received
 
     async def _url(self, now: float) -> str:
-        url = self._asking.url or (await self._discovery.document(now)).get("introspection_endpoint")
-        if not isinstance(url, str) or not is_fetchable(url, allow_http=self._config.allow_http):
-            raise FetchError("the discovery document names no introspection_endpoint that may be asked")
+        url = self._asking.url
+        if url is None:
+            return await self._discovery.address("introspection_endpoint", now)
+        require_fetchable(url, allow_http=self._config.allow_http)
         return url
 
     async def _read(self, received: Received, now: float) -> Any:

@@ -13,7 +13,7 @@ from smart_gateway.tokens.discovery import Discovery
 from smart_gateway.tokens.issuer import IssuerConfig
 from smart_gateway.tokens.jwks import KeySet, VerifyingKey, parse_key_set
 from smart_gateway.tokens.refreshing import Freshness, Refreshed
-from smart_gateway.tokens.transport import MAX_DOCUMENT, FetchError, Transport, is_fetchable
+from smart_gateway.tokens.transport import MAX_DOCUMENT, FetchError, Transport, require_fetchable
 
 
 class KeySource:
@@ -55,7 +55,7 @@ class KeySource:
             return parse_key_set(await asyncio.to_thread(_read_json, self._config.jwks_file))
         if self._config.jwks_uri is not None:
             return await self._fetch(self._config.jwks_uri)
-        uri = await self._discovery.jwks_uri(now)
+        uri = await self._discovery.address("jwks_uri", now)
         try:
             return await self._fetch(uri)
         except FetchError:
@@ -63,8 +63,7 @@ class KeySource:
             raise
 
     async def _fetch(self, uri: str) -> KeySet:
-        if not is_fetchable(uri, allow_http=self._config.allow_http):
-            raise FetchError("plain http to an address that is not loopback is not allowed")
+        require_fetchable(uri, allow_http=self._config.allow_http)
         return parse_key_set(await self._transport.get_json(uri))
 
 

@@ -22,7 +22,7 @@ from smart_gateway.tokens.own_token import OwnToken
 from smart_gateway.tokens.refreshing import Freshness
 from smart_gateway.tokens.ticket_allowance import TicketAllowance
 from smart_gateway.tokens.token_endpoint import TokenEndpoint
-from smart_gateway.tokens.transport import FetchError, Received, Transport, is_fetchable
+from smart_gateway.tokens.transport import FetchError, Received, Transport
 
 _log = logging.getLogger(__name__)
 _TICKET = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,4096}")  # what a quoted string of a header holds as it stands
@@ -84,10 +84,7 @@ class PermissionTickets:
         return _ticket(received)
 
     async def _endpoint(self, now: float) -> str:
-        url = (await self._discovery.document(now)).get("permission_endpoint")
-        if not isinstance(url, str) or not is_fetchable(url, allow_http=self._config.allow_http):
-            raise FetchError("its UMA discovery document names no permission_endpoint that may be asked")
-        return url
+        return await self._discovery.address("permission_endpoint", now)
 
     async def _post(self, url: str, wanted: Sequence[WantedPermission], pat: str) -> Received:
         """Spec: UMA 2.0 Federated Authorization section 4.1: a list also for one permission, for Keycloak takes nothing else."""

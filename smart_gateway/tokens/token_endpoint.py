@@ -10,7 +10,7 @@ from typing import Any
 
 from smart_gateway.tokens.client_authentication import ClientAuthentication, Entropy
 from smart_gateway.tokens.discovery import Discovery
-from smart_gateway.tokens.transport import FetchError, Received, Transport, is_fetchable, post_form
+from smart_gateway.tokens.transport import FetchError, Received, Transport, post_form, require_fetchable
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
 _ERROR = re.compile(r"[a-z_]{1,40}")
@@ -79,11 +79,10 @@ class TokenEndpoint:
         await self._transport.aclose()
 
     async def _endpoint(self, now: float) -> str:
-        url: Any = self._url
         if self._discovery is not None:
-            url = (await self._discovery.document(now)).get("token_endpoint")
-        if not isinstance(url, str) or not is_fetchable(url, allow_http=self._allow_http):
-            raise FetchError("there is no token endpoint that may be asked")
+            return await self._discovery.address("token_endpoint", now)
+        url = self._url or ""
+        require_fetchable(url, allow_http=self._allow_http)
         return url
 
 

@@ -149,6 +149,12 @@ def is_fetchable(url: str, *, allow_http: bool) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and (allow_http or _is_loopback(host)))
 
 
+def require_fetchable(url: str, *, allow_http: bool) -> None:
+    """Raises FetchError for what may not be fetched."""
+    if not is_fetchable(url, allow_http=allow_http):
+        raise FetchError("plain http to an address that is not loopback is not allowed")
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
