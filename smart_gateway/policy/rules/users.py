@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from smart_gateway.policy.model import AnyOf, ConditionalRule, Policy, UserBound, UserRule, When
-from smart_gateway.policy.rules.placeholders import claim_texts, fill_owners, fill_scope, ids_of
+from smart_gateway.policy.rules.placeholders import fill_owners, fill_scope, ids_of
+from smart_gateway.policy.rules.whom import has_one_of
 from smart_gateway.principal import Principal
 from smart_gateway.scopes.claim_paths import find_claim
 from smart_gateway.scopes.scope import ResourceScope
@@ -91,18 +92,10 @@ def _meant(rules: tuple[ConditionalRule, ...], principal: Principal) -> list[Con
 def _means(when: When, principal: Principal) -> bool:
     if when.kinds is not None and principal.user_kind not in when.kinds:
         return False
-    held = [_is_among(path, texts, principal) for path, texts in when.claims]  # each is looked at: any may be unreadable
-    return all(held)
-
-
-def _is_among(path: str, texts: frozenset[str], principal: Principal) -> bool:
-    value = find_claim(principal.claims, (path,))
-    if value is None or value in ("", [], ()):
-        return False
-    found = claim_texts(value)
-    if found is None:
+    answers = [has_one_of(path, texts, principal) for path, texts in when.claims]
+    if None in answers:
         raise _UnreadableClaim
-    return not texts.isdisjoint(found)
+    return all(answers)
 
 
 def _held(rule: UserRule, principal: Principal, policy: Policy) -> UserHolds:

@@ -31,7 +31,8 @@ class Whom:
             return False
         if self.kinds is not None and principal.user_kind not in self.kinds:
             return False
-        return all(_is_among(path, texts, principal, unreadable=unreadable) for path, texts in self.claims)
+        answers = [has_one_of(path, texts, principal) for path, texts in self.claims]
+        return all(unreadable if answer is None else answer for answer in answers)
 
     def includes(self, other: Whom) -> bool:
         """Whether everybody whom ``other`` means is meant."""
@@ -46,9 +47,10 @@ class Whom:
 EVERYBODY = Whom()
 
 
-def _is_among(path: str, texts: frozenset[str], principal: Principal, *, unreadable: bool) -> bool:
+def has_one_of(path: str, texts: frozenset[str], principal: Principal) -> bool | None:
+    """Whether the claim at ``path`` is one of ``texts``, or lists one; None where it is there and cannot be read."""
     value = find_claim(principal.claims, (path,))
     if value is None or value in ("", [], ()):
         return False
     found = claim_texts(value)
-    return unreadable if found is None else not texts.isdisjoint(found)
+    return None if found is None else not texts.isdisjoint(found)
