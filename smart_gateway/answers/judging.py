@@ -10,7 +10,7 @@ import msgspec
 
 from smart_gateway.boundary.matching import INSIDE, OUTSIDE, Depends, Matcher, Verdict
 from smart_gateway.boundary.model import Boundary
-from smart_gateway.boundary.parts import goes_by_labels
+from smart_gateway.boundary.parts import goes_by_id, goes_by_labels
 from smart_gateway.fhir.bundles import CARRIERS, carried
 from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import Reference
@@ -85,16 +85,9 @@ def _lens(matcher: Matcher, boundary: Boundary, type: str) -> _Lens:
     judge = matcher.judge(boundary, type)
     if names is None:
         return _Lens(judge, None, ())
-    telling = names - {"resourceType"} if _reads_id(boundary, type) else names - {"resourceType", "id"}
+    by_id = any(goes_by_id(region, type) for region in boundary.regions)
+    telling = names - {"resourceType"} if by_id else names - {"resourceType", "id"}
     return _Lens(judge, tuple(names | {"resourceType", "id"}), tuple(telling))
-
-
-def _reads_id(boundary: Boundary, type: str) -> bool:
-    """Whether the verdict may differ between two resources of ``type`` that differ in nothing but their id."""
-    return any(
-        any(compartment.type == type for compartment in region.compartments) or any(filter.parameter == "_id" for filter in region.filters)
-        for region in boundary.regions
-    )
 
 
 def of_version(verdict: Verdict, boundary: Boundary, type: str, id: str) -> Verdict:

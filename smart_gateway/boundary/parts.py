@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smart_gateway.boundary import dependent
-from smart_gateway.boundary.model import Boundary, Filter
+from smart_gateway.boundary.model import Boundary, Filter, Region
 
 # These can hold where an element is absent; what was left out then looks like what was never there.
 _HOLD_WITHOUT = frozenset({"not", "not-in", "missing"})
@@ -24,6 +24,12 @@ def goes_by_labels(boundary: Boundary) -> bool:
 def goes_by_tags(boundary: Boundary) -> bool:
     """Whether tags decide: a part of a resource has one that the resource itself has not. Spec: FHIR R4 search.html, SUBSETTED."""
     return any(filter.parameter == "_tag" for filter in _filters(boundary))
+
+
+def goes_by_id(region: Region, type: str) -> bool:
+    """Whether the id of a resource of ``type`` decides: as the owner of a compartment, or by a filter."""
+    owned = any(compartment.type == type for compartment in region.compartments)
+    return owned or any(filter.parameter == "_id" for filter in region.filters)
 
 
 def _filters(boundary: Boundary) -> tuple[Filter, ...]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from smart_gateway.boundary.model import Boundary
+from smart_gateway.boundary.parts import goes_by_id
 from smart_gateway.errors import PreconditionFailed, RequestError
 from smart_gateway.fhir.media import is_fhir
 from smart_gateway.fhir.references import Reference
@@ -123,11 +124,7 @@ def _free_of_ids(boundary: Boundary, type: str) -> Boundary:
     """What can be told without the id: whatever id a new body claims, the server gives it another (FHIR R4 http.html 3.1.0.8)."""
     if boundary.is_everything:
         return boundary
-    return Boundary.of(
-        region
-        for region in boundary.regions
-        if all(c.type != type for c in region.compartments) and all(f.parameter != "_id" for f in region.filters)
-    )
+    return Boundary.of(region for region in boundary.regions if not goes_by_id(region, type))
 
 
 def _type(request: FhirRequest) -> str:
