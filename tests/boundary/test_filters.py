@@ -334,6 +334,10 @@ def measured(value: Any) -> Resource:
     return observation(valueQuantity=value)
 
 
+def begun(low: Any, high: Any) -> Resource:
+    return {"resourceType": "Condition", "onsetRange": {"low": low, "high": high}}
+
+
 NUMBERS: list[tuple[Resource, str, bool]] = [
     (risk(probabilityDecimal=0.8), "probability=0.8", True),
     (risk(probabilityDecimal=0.84), "probability=0.8", True),
@@ -378,6 +382,10 @@ NUMBERS: list[tuple[Resource, str, bool]] = [
     (measured("5.4"), "value-quantity=5.4", False),
     (measured([quantity(5.4)]), "value-quantity=6.4", False),
     (observation(valueSampledData={"origin": {"value": 5.4}}), "value-quantity=5.4", False),
+    (begun(quantity(5, code="a"), quantity(9, code="a")), "onset-age=gt8||a", True),
+    (begun(quantity(5, code="a"), quantity(9, code="a")), "onset-age=gt8||mo", False),
+    (begun(quantity(5, code="a"), quantity(9, code="mo")), "onset-age=gt1||a", False),
+    (begun(quantity(5, code="a"), quantity(9, code="mo")), "onset-age=gt1", True),
     ({"resourceType": "Invoice", "totalNet": {"value": 10, "currency": "EUR"}}, "totalnet=10||EUR", True),
     ({"resourceType": "Invoice", "totalNet": {"value": 10, "currency": "EUR"}}, "totalnet=10|urn:iso:std:iso:4217|EUR", True),
     ({"resourceType": "Invoice", "totalNet": {"value": 10, "currency": "EUR"}}, "totalnet=10||USD", False),

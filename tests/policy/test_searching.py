@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from smart_gateway.errors import NotAcceptable, RequestError, UnknownPath
+from smart_gateway.policy.access import Access
+from smart_gateway.policy.authorize import authorize
 from smart_gateway.policy.model import Capabilities
 from smart_gateway.policy.plan import CheckSearchset, EmptySearchset, Permit, Stream
-from tests.support.deciding import decide, denied, permitted, policy, principal, sent
+from tests.support.deciding import DEFAULT, decide, denied, parse, permitted, policy, principal, sent
 
 LAB = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 
@@ -179,6 +183,27 @@ def test_a_count_needs_an_exact_narrowing() -> None:
     two = "patient/Observation.rs?category=laboratory patient/Observation.rs?code=8867-4"
     assert denied(decide("GET", "/Observation?_summary=count", two)).causes[0].code == "inexact-count"
     assert not rule(decide("GET", "/Observation", two)).exact
+
+
+@pytest.mark.parametrize(
+    ("include", "scope", "exact"),
+    [
+        ("_revinclude=Provenance:target", "patient/Observation.rs user/Provenance.rs", True),
+        ("_revinclude=Provenance:target", "patient/Observation.rs patient/Provenance.rs", False),
+        ("_revinclude=Provenance:target", "patient/Observation.rs user/Provenance.rs?agent=Device/1", False),
+        ("_include=Observation:encounter", "patient/Observation.rs patient/Encounter.rs", True),
+        ("_include:iterate=Encounter:diagnosis", "patient/Observation.rs patient/*.rs", False),
+    ],
+)
+def test_what_no_match_names_and_may_be_removed_makes_totals_untrue(include: str, scope: str, exact: bool) -> None:
+    assert rule(decide("GET", f"/Observation?{include}", scope, fhir_user="Practitioner/p")).exact is exact
+
+
+@pytest.mark.parametrize("pending", ["form_pending", "body_pending"])
+def test_nothing_is_decided_before_the_body_was_read_that_says_what_is_asked(pending: str) -> None:
+    request = replace(parse("GET", "/Observation"), **{pending: True})
+    with pytest.raises(AssertionError, match="was not read"):
+        authorize(request, Access(principal("system/*.cruds"), DEFAULT))
 
 
 def test_an_upstream_without_the_parameter_is_checked_only() -> None:
