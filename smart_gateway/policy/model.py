@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from smart_gateway.boundary.matching import Matcher
+from smart_gateway.boundary.narrowing import Narrower
 from smart_gateway.fhir.compartments import CompartmentRules
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.fhir.references import Bases
@@ -252,6 +253,7 @@ class Policy:
     places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, compare=False, repr=False)
     rules: CompartmentRules = field(init=False, compare=False, repr=False)
     matcher: Matcher = field(init=False, compare=False, repr=False)
+    narrower: Narrower = field(init=False, compare=False, repr=False)
 
     @property
     def hapi_conditions(self) -> bool:
@@ -273,3 +275,7 @@ class Policy:
         rules = CompartmentRules(self.vocabulary, self.compartment_additions)
         object.__setattr__(self, "rules", rules)
         object.__setattr__(self, "matcher", Matcher(self.vocabulary, rules, self.bases, self.value_sets))
+        object.__setattr__(self, "narrower", Narrower(self.vocabulary, rules, self._supports, self.value_sets))
+
+    def _supports(self, type: str, code: str) -> bool:
+        return self.capabilities.supports(type, code, self.vocabulary)

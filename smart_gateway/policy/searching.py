@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smart_gateway.boundary.model import Boundary, Compartment, Filter
-from smart_gateway.boundary.narrowing import Narrower, Narrowing
+from smart_gateway.boundary.narrowing import Narrowing
 from smart_gateway.errors import RequestError, UnknownPath
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
@@ -55,7 +55,7 @@ def _bound(access: Access, type: str) -> _Bound:
     boundary = access.boundary(type, Permission.SEARCH)
     first = f"every {type} in the answer {check_sentence(boundary)}"
     second = "every other resource in the answer is one that the token may read or search"
-    owners, narrower = Owners.of(boundary), _narrower(access)
+    owners, narrower = Owners.of(boundary), access.policy.narrower
     narrowings = narrower.narrow_each(boundary, type) if _is_union(access) else (narrower.narrow(boundary, type),)
     return _Bound(boundary, owners, owners.only(type), narrowings, (first, second))
 
@@ -131,16 +131,6 @@ def _is_union(access: Access) -> bool:
     return access.policy.compartment_search == "union"
 
 
-def _narrower(access: Access) -> Narrower:
-    policy = access.policy
-    return Narrower(
-        policy.vocabulary,
-        policy.rules,
-        lambda type, code: policy.capabilities.supports(type, code, policy.vocabulary),
-        policy.value_sets,
-    )
-
-
 def _locations(request: FhirRequest, access: Access) -> tuple[_Location, ...]:
     """The client's own compartment search works on every upstream: by its path, by the preferred inclusion parameter, or by each."""
     assert request.type is not None
@@ -151,7 +141,7 @@ def _locations(request: FhirRequest, access: Access) -> tuple[_Location, ...]:
         raise UnknownPath(f"{request.type} is in no {asked.type} compartment.")
     if _has_path(access, asked.type, request.type):
         return (_Location((asked.type, asked.id, request.type)),)
-    ways = _narrower(access).compartment_ways(Compartment(asked.type, (asked.id,)), request.type, preferred=not _is_union(access))
+    ways = access.policy.narrower.compartment_ways(Compartment(asked.type, (asked.id,)), request.type, preferred=not _is_union(access))
     if not ways:
         raise RequestError(
             f"The FHIR server has no search parameter for the {asked.type} compartment of {request.type}.",
@@ -183,7 +173,7 @@ def _by_path(
     assert request.type is not None
     if not _has_path(access, owner.type, request.type) or request.compartment not in (None, owner):
         return location, narrowing  # the client's own compartment has the path
-    code = _narrower(access).compartment_parameter(owner.type, request.type)
+    code = access.policy.narrower.compartment_parameter(owner.type, request.type)
     kept = tuple(pair for pair in narrowing.parameters if pair != (code, str(owner)))
     return _Location((owner.type, owner.id, request.type)), Narrowing(kept, narrowing.exact)
 

@@ -89,6 +89,12 @@ def test_few_codes_are_asked_for_one_by_one() -> None:
     assert not exact(UNDER, scope)
 
 
+def test_lastn_is_narrowed_by_the_codes_as_a_search_is() -> None:
+    scope = f"patient/Observation.rs?code:in={LABS}"
+    searched, latest = (sent(decide("GET", f"/Observation{path}", scope, under=UNDER)) for path in ("", "/$lastn"))
+    assert latest == searched.replace("/Observation?", "/Observation/$lastn?")
+
+
 def test_many_are_named_to_a_server_that_has_them_and_left_to_the_check_elsewhere() -> None:
     scope = f"patient/Observation.rs?code:in={MANY}"
     assert sent(decide("GET", "/Observation", scope, under=UNDER)) == "GET /Observation?patient=Patient/123"

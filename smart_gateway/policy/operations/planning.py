@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from smart_gateway.boundary.model import NOTHING, Boundary
-from smart_gateway.boundary.narrowing import Narrower
 from smart_gateway.errors import MethodNotAllowed, RequestError
 from smart_gateway.fhir.interactions import Interaction
 from smart_gateway.policy.absence import absent
@@ -161,9 +160,8 @@ def _plan_matches(request: FhirRequest, rule: OperationRule, boundary: Boundary,
 
 def _criteria(request: FhirRequest, boundary: Boundary, criteria: tuple[QueryParameter, ...], access: Access) -> Pairs | Deny | Foreign:
     """The criteria as a search of the type would send them."""
-    type, policy = request.type or "", access.policy
-    narrower = Narrower(policy.vocabulary, policy.rules, lambda of, code: policy.capabilities.supports(of, code, policy.vocabulary))
-    narrowing = narrower.narrow(boundary, type)
+    type = request.type or ""
+    narrowing = access.policy.narrower.narrow(boundary, type)
     search = replace(request, interaction=Interaction.SEARCH_TYPE, operation=None, parameters=criteria, resource=None)
     judgement = judge(search, access, boundary, Owners.of(boundary), exact=False)  # what it counts is the server's to say
     if judgement.denials:
