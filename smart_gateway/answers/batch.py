@@ -139,9 +139,18 @@ def _entry(request: FhirRequest, entry: _Entry) -> EntryAnswer:
         headers[b"etag"] = (f'W/"{version}"' if is_id(version) else version).encode()
     if response.location is not None and response.location.isascii():
         headers[b"location"] = response.location.encode()
-    if is_instant(modified):
-        headers[b"last-modified"] = format_datetime(datetime.fromisoformat(modified).astimezone(UTC), usegmt=True).encode()
+    moment = _moment(modified)
+    if moment is not None:
+        headers[b"last-modified"] = format_datetime(moment, usegmt=True).encode()
     return EntryAnswer(int(status[1]), headers, body, modified if b"last-modified" in headers else None, outcome)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """The moment that an instant names; None for what names none, the thirtieth of February among them."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if is_instant(text) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _answers(request: FhirRequest, answer: EntryAnswer, bases: Bases) -> bool:

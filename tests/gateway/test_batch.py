@@ -411,6 +411,24 @@ async def test_a_write_whose_answer_cannot_be_used_is_answered_with_its_status(a
     assert "999" not in response.text
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("2024-02-29T10:00:00.5+02:00", "2024-02-29T10:00:00.5+02:00"),
+        ("2024-02-30T10:00:00Z", None),
+        ("9999-12-31T23:59:59-01:00", None),
+        ("2024-02-29", None),
+        (None, None),
+    ],
+)
+async def test_when_an_entry_was_changed_is_told_where_it_is_a_moment(said: str | None, shown: str | None) -> None:
+    server = BatchServer()
+    server.answers["POST Observation"] = answered("201", location="Observation/new", etag="1", lastModified=said)
+    response = await post(server, entry("POST", "Observation", observation()))
+    assert statuses(response) == ["201"]
+    assert response.json()["entry"][0]["response"].get("lastModified") == shown
+
+
 async def test_what_others_hold_is_not_learnt_from_links_between_entries() -> None:
     server = BatchServer()
     urn = "urn:uuid:0c9b0f6c-9a06-4f0e-8a39-d6f6a5b2f8d1"
