@@ -17,7 +17,6 @@ from smart_gateway.fhir.members import Members, members_of, text_of, value_of
 from smart_gateway.fhir.references import Reference
 from smart_gateway.policy.access import Access
 from smart_gateway.policy.plan import CheckResource, CheckSearchset, UpstreamRequest
-from smart_gateway.scopes.permissions import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +111,7 @@ def judge_searchset(raw: bytes, rule: CheckSearchset, access: Access, known: Kno
 
 
 def _searched(rule: CheckSearchset, access: Access) -> frozenset[str]:
-    if rule.type is not None:
-        return frozenset({rule.type})
-    return access.policy.vocabulary.types if rule.is_record else rule.types
+    return access.policy.vocabulary.types if rule.type is None else frozenset({rule.type})
 
 
 def unreadable() -> UpstreamError:
@@ -140,8 +137,5 @@ def _verdict(entry: IdentifiedEntry, rule: CheckSearchset, access: Access, judge
     """Matches by the search's boundary, all else by what may be read of its type; without type or id nothing is known of it."""
     if entry.type is None or entry.id is None or entry.is_outcome:
         return OUTSIDE
-    if entry.mode == "include" or rule.is_record:
-        boundary = access.readable(entry.type)
-    else:
-        boundary = rule.boundary if rule.boundary is not None else access.boundary(entry.type, Permission.SEARCH)
+    boundary = access.readable(entry.type) if entry.mode == "include" or rule.boundary is None else rule.boundary
     return judge.verdict(boundary, entry.type, entry.found.resource)

@@ -52,7 +52,6 @@ class _Single(msgspec.Struct, array_like=True, tag="page"):
     history: bool
     exact: bool
     drop_elements: tuple[str, ...]
-    types: tuple[str, ...]
     fingerprint: str
     includes: tuple[tuple[str, str], ...] = ()
     extent: str = ""
@@ -131,12 +130,10 @@ class LinkSealer:
 
     def _single(self, target: str, rule: CheckSearchset | CheckHistory) -> _Single:
         if isinstance(rule, CheckHistory):
-            return _Single(target, self.place, rule.id, True, False, (), (), "")
+            return _Single(target, self.place, rule.id, True, False, (), "")
         exact = rule.exact and rule.boundary is not None
         bound = fingerprint(rule.boundary) if exact and rule.boundary is not None else ""
-        return _Single(
-            target, self.place, None, False, exact, rule.drop_elements, tuple(sorted(rule.types)), bound, rule.includes, rule.extent
-        )
+        return _Single(target, self.place, None, False, exact, rule.drop_elements, bound, rule.includes, rule.extent)
 
     def _page(self, payload: _Single | _Several, type: str | None) -> str | None:
         """The link; None where it would be longer than a request may be."""
@@ -180,8 +177,7 @@ def open_page(token: str, type: str | None, access: Access, sealer: Sealer, now:
     upstream = parse_target(held.target, type, held.place)
     if upstream is None:
         raise _nowhere()
-    types = frozenset(held.types)
-    return Page(upstream, type, held.id, held.history, held.exact, held.drop_elements, types, held.fingerprint, held.includes, held.extent)
+    return Page(upstream, type, held.id, held.history, held.exact, held.drop_elements, held.fingerprint, held.includes, held.extent)
 
 
 def _part(branch: Branch) -> _Part:

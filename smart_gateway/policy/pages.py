@@ -23,7 +23,6 @@ class Page:
     history: bool = False
     exact: bool = False
     drop_elements: tuple[str, ...] = ()
-    types: frozenset[str] = frozenset()
     fingerprint: str = ""
     includes: tuple[tuple[str, str], ...] = ()
     extent: str = ""

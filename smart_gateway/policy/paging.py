@@ -50,7 +50,7 @@ def plan_opened(page: Page | UnionPage, access: Access) -> Plan:
     # What a query can return says nothing of a boundary that it was not narrowed to.
     _require_extent(page, access)
     exact = page.exact and boundary is not None and fingerprint(boundary) == page.fingerprint
-    rule = CheckSearchset(page.type, boundary, exact, False, page.drop_elements, page.includes, page.types, page.extent)
+    rule = CheckSearchset(page.type, boundary, exact, False, page.drop_elements, page.includes, page.extent)
     return Plan(rule, page.upstream)
 
 

@@ -96,10 +96,9 @@ class CheckResource:
 class CheckSearchset:
     """The answer must be a searchset of ``type``; every entry is judged by the boundary of its own type.
 
-    Matches by ``boundary`` (permission ``s`` on ``type``), includes by the boundary of their own type for ``r`` or ``s``. A search
-    over several types has neither ``type`` nor ``boundary``: resources of ``types`` are its matches, each judged by ``s`` on its own
-    type. ``exact`` says
-    whether the narrowed query can return nothing outside, so that ``total`` may stay. ``count_only``: ``_summary=count``.
+    Matches by ``boundary`` (permission ``s`` on ``type``), includes by the boundary of their own type for ``r`` or ``s``, as is
+    everything where there is neither ``type`` nor ``boundary``: that is a record (``$everything``), for which nothing was searched.
+    ``exact`` says whether the narrowed query can return nothing outside, so that ``total`` may stay. ``count_only``: ``_summary=count``.
     ``drop_elements``: elements that were added to ``_elements`` for the check and go on the way back. ``includes``: the ``_include``
     and ``_revinclude`` that were sent, as names and values: what came along must have come by them. ``extent``: where resources come in
     parts, what was seen to be enough of them (``policy.extents``): for another access it may not be.
@@ -111,13 +110,11 @@ class CheckSearchset:
     count_only: bool = False
     drop_elements: tuple[str, ...] = ()
     includes: tuple[tuple[str, str], ...] = ()
-    types: frozenset[str] = frozenset()
     extent: str = ""
 
     @property
     def is_record(self) -> bool:
-        """Whether nothing was searched for: a record (``$everything``), of which each resource is one that may be read."""
-        return self.type is None and not self.types
+        return self.type is None
 
 
 @dataclass(frozen=True, slots=True)
