@@ -213,6 +213,7 @@ limits = st.builds(
 )
 
 
+@pytest.mark.generated
 @given(one=limits, other=limits, resource=resources)
 @settings(max_examples=3000, deadline=None)
 def test_what_is_within_a_limit_is_within_what_it_implies(one: LabelLimit, other: LabelLimit, resource: dict[str, Any]) -> None:
@@ -221,6 +222,7 @@ def test_what_is_within_a_limit_is_within_what_it_implies(one: LabelLimit, other
     assert is_within(bound(one), bound(other)) is one.implies(other)
 
 
+@pytest.mark.generated
 @given(first=limits, second=limits, resource=resources)
 @settings(max_examples=1500, deadline=None)
 def test_another_limit_never_opens_anything(first: LabelLimit, second: LabelLimit, resource: dict[str, Any]) -> None:

@@ -101,6 +101,7 @@ paths = st.lists(st.sampled_from(["a", "b", "value[x]", "c", "a.where(b='x')"]),
 )
 
 
+@pytest.mark.generated
 @given(value=st.dictionaries(names, values, min_size=1, max_size=4), path=paths, indent=st.sampled_from([None, 1]), ascii=st.booleans())
 @settings(max_examples=2000, deadline=None)
 def test_it_agrees_with_decoded_values(value: dict[str, Any], path: FieldPath, indent: int | None, ascii: bool) -> None:

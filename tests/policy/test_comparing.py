@@ -24,7 +24,18 @@ from smart_gateway.policy.comparing.circumstances import asked_by
 from smart_gateway.policy.comparing.differences import Difference
 from smart_gateway.policy.comparing.rules import compare_rules
 from smart_gateway.policy.comparing.token_kinds import PATIENT, USER, Who, whos
-from smart_gateway.policy.model import ActorRule, ClientRule, ConditionalRule, Policy, PublicInteraction, UserBound, UserRule, When
+from smart_gateway.policy.model import (
+    ActorRule,
+    Certification,
+    ClientRule,
+    ConditionalRule,
+    OpenedOperation,
+    Policy,
+    PublicInteraction,
+    UserBound,
+    UserRule,
+    When,
+)
 from smart_gateway.policy.rules.labelling import LabelRule, Raise
 from smart_gateway.scopes.permissions import Permission
 from tests.support.deciding import DEFAULT, policy, scopes
@@ -143,6 +154,7 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
+@pytest.mark.generated
 @given(old=policies(), new=policies())
 @settings(max_examples=60, deadline=None, phases=QUICK)
 def test_compare_agrees_with_brute_force(old: Policy, new: Policy) -> None:
@@ -236,6 +248,10 @@ def test_a_search_parameter_that_is_let_through_opens_and_one_that_is_not_closes
     assert found == {"search.parameters.* site": (True, False), "search.parameters.Observation bed": (False, True)}
 
 
+CERTIFIED = Certification(scopes("system/*.rs"), since=1.0, until=5.0)
+OPENED = OpenedOperation("$mine", frozenset({"type"}), frozenset({"GET"}), scopes=scopes("user/Patient.r"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "opens"),
     [
@@ -245,6 +261,17 @@ def test_a_search_parameter_that_is_let_through_opens_and_one_that_is_not_closes
         ({"update_as_create": "never"}, {"update_as_create": "uuid_only"}, True),
         ({"certified_only": True}, {}, True),
         ({}, {"certified_only": True}, False),
+        ({"certified_only": True}, {"certified_only": True, "certifications": {"app": CERTIFIED}}, True),
+        ({}, {"certifications": {"app": CERTIFIED}}, False),  # it bounds the client, who came without one
+        ({"certifications": {"app": CERTIFIED}}, {"certifications": {"app": replace(CERTIFIED, until=9.0)}}, True),
+        ({"certifications": {"app": CERTIFIED}}, {"certifications": {"app": replace(CERTIFIED, since=2.0)}}, False),
+        ({}, {"operations": (OPENED,)}, True),
+        ({"operations": (OPENED,)}, {}, False),
+        ({"requests_per_minute": 10}, {"requests_per_minute": 20}, True),
+        ({}, {"requests_per_minute": 20}, False),
+        ({"clients": {"app": ClientRule()}}, {"clients": {"app": ClientRule(groups=frozenset({"g"}))}}, False),
+        ({"clients": {"app": ClientRule(groups=frozenset())}}, {"clients": {"app": ClientRule(groups=frozenset({"g"}))}}, True),
+        ({"clients": {"app": ClientRule(requests_per_minute=5)}}, {"clients": {"app": ClientRule()}}, True),
     ],
 )
 def test_rules_that_no_boundary_shows(old: dict[str, Any], new: dict[str, Any], opens: bool) -> None:

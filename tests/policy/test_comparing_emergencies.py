@@ -142,6 +142,7 @@ def reached(who: Who, under: Policy, asked: Asked, permission: Permission) -> Bo
     return access.boundary("Observation", permission)
 
 
+@pytest.mark.generated
 @given(old=policies(), new=policies())
 @settings(max_examples=25, deadline=None, phases=QUICK)
 def test_compare_agrees_with_emergencies_that_are_called(old: Policy, new: Policy) -> None:

@@ -116,6 +116,7 @@ def opening(old: tuple[FieldRule, ...], new: tuple[FieldRule, ...]) -> list[Diff
     return [one for one in compare_fields(policy(fields=old), policy(fields=new)) if one.opens]
 
 
+@pytest.mark.generated
 @given(old=rules, new=rules)
 @settings(max_examples=80, deadline=None, phases=QUICK)
 def test_what_opens_by_brute_force_is_said(old: tuple[FieldRule, ...], new: tuple[FieldRule, ...]) -> None:

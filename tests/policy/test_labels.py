@@ -281,6 +281,7 @@ resources = st.builds(
 )
 
 
+@pytest.mark.generated
 @given(
     first=st.lists(rules, min_size=1, max_size=2),
     more=rules,

@@ -22,6 +22,7 @@ _TOLD = frozenset(
         "foreign_patient_search absent_and_forbidden compartment_search conditions capabilities"
     ).split()
 )
+_WEIGHED = frozenset("public update_as_create certified_only operations search_parameters fields break_glass requests_per_minute".split())
 _CLIENT_TOLD = frozenset("registered_scopes pin limit system_role intersect_registered issuers plain".split())
 _CREATES = ("never", "uuid_only", "always")
 
@@ -44,10 +45,8 @@ def compare_rules(old: Policy, new: Policy) -> Iterator[Difference]:
         before, after = _rule(name, old), _rule(name, new)
         if before is not None and after is not None:
             yield from _arrival(name, before, after)
-    weighed = _TOLD | {"public", "update_as_create", "certified_only", "operations", "fields", "break_glass", "requests_per_minute"}
-    weighed |= {"search_parameters"}
     for field in fields(Policy):
-        if field.compare and field.name not in weighed:
+        if field.compare and field.name not in _TOLD | _WEIGHED:
             yield from _unknown(field.name, getattr(old, field.name), getattr(new, field.name))
 
 
