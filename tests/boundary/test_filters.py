@@ -81,6 +81,9 @@ TOKENS: list[tuple[Resource, str, bool]] = [
     (TWO, "category=http://x|laboratory", False),  # system and code must be of the same coding
     (observation(), "category=laboratory", False),
     (observation(category=[]), "category=laboratory", False),
+    (observation(category=[{"coding": 7}]), "category=laboratory", False),
+    (observation(category=[{"coding": [{"code": "laboratory"}, "x"]}]), "category=laboratory", False),
+    (observation(category=[{"coding": [{"code": "other"}, "x"]}]), "category:not=laboratory", False),
     (observation(category=[concept((CATEGORY, "a,b"))]), r"category=a\,b", True),
     (observation(category=[concept((CATEGORY, "a|b"))]), r"category=a\|b", True),
     (observation(category=[concept((CATEGORY, r"a\b"))]), r"category=a\\b", True),

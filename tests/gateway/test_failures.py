@@ -288,6 +288,14 @@ async def test_request_ids_are_ours_and_the_clients_own_is_given_back() -> None:
     assert "x-correlation-id" not in odd.headers
 
 
+@pytest.mark.parametrize(("said", "told"), [("7", "7"), ("99999", "3600"), ("soon", "5"), ("²", "5"), ("-1", "5"), ("", "5")])
+async def test_a_client_is_told_for_how_long_the_upstream_asks_to_wait(said: str, told: str) -> None:
+    upstream = ScriptedUpstream()
+    upstream.replies["GET /Observation/o1"] = Reply(429, b"", {"Retry-After": said}, type=None)
+    response = await Front(upstream, BOUNDED).get("/Observation/o1")
+    assert (response.status_code, response.headers["retry-after"]) == (429, told)
+
+
 @pytest.mark.parametrize(("status", "answered"), [(500, 502), (502, 502), (503, 503), (504, 504), (599, 502), (501, 501), (422, 422)])
 async def test_what_a_server_says_when_it_fails_is_for_those_who_run_it(status: int, answered: int) -> None:
     upstream = ScriptedUpstream()

@@ -130,6 +130,13 @@ async def test_entries_of_others_leave_by_no_branch() -> None:
     assert sorted(id for page in found for id in page) == ["Observation/by-me", "Observation/mine"]
 
 
+async def test_no_further_page_is_asked_for_where_this_one_holds_something() -> None:
+    upstream = PagingUpstream(observation("mine"), *(observation(f"o{n}", "456") for n in range(20)), widened=True)
+    response = await Front(upstream, "patient/Observation.rs", policy=UNION).get("/Observation?_count=4")
+    assert ids(response) == ["Observation/mine"]
+    assert len(upstream.asked) == 2
+
+
 @pytest.mark.parametrize("failing", ["subject", "performer"])
 @pytest.mark.parametrize(("status", "expected"), [(500, 502), (503, 503), (400, 400), (404, 404)])
 async def test_half_an_answer_is_none(failing: str, status: int, expected: int) -> None:

@@ -209,6 +209,8 @@ def test_types_that_the_scopes_name_narrow_everything() -> None:
     scope = "patient/Patient.rs patient/Observation.s patient/Condition.c"
     assert sent(call("GET", EVERY, scope)) == f"GET {EVERY}?_type=Observation%2CPatient".replace("%2C", ",")
     assert sent(call("GET", f"{EVERY}?_type=Observation", scope)) == f"GET {EVERY}?_type=Observation"
+    closed = "patient/Patient.rs patient/Subscription.rs patient/Condition.rs?nonsense=1"  # nothing of either can be read
+    assert sent(call("GET", EVERY, closed)) == f"GET {EVERY}?_type=Patient"
     assert sent(call("GET", EVERY, "patient/*.r")) == f"GET {EVERY}"
     content = permitted(call("POST", EVERY, scope)).upstream
     assert content is not None
