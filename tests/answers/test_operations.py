@@ -66,6 +66,17 @@ def test_of_a_record_leaves_what_may_be_read(scopes: list[str], kept: list[str],
         assert {entry["search"]["mode"] for entry in left["entry"]} == {mode}
 
 
+def test_what_a_record_brings_along_stays_where_what_stays_refers_to_it() -> None:
+    mine = observation(performer=[{"reference": "Practitioner/p1"}])
+    other = observation("o2", "999", performer=[{"reference": "Practitioner/p2"}])
+    came = searchset(mine, other, *({"resourceType": "Practitioner", "id": id} for id in ("p1", "p2")))
+    for entry in came["entry"][2:]:
+        entry["search"] = {"mode": "include"}
+    found = access("patient/*.rs")
+    left = body(confine_searchset(compact(came), CheckSearchset(None, None, exact=False), found, {}, links_for(found)))
+    assert [entry["resource"]["id"] for entry in left["entry"]] == ["o1", "p1"]
+
+
 def test_remarks_in_a_record_are_made_anew() -> None:
     left = record(access("patient/*.rs"), {"resourceType": "OperationOutcome", "id": "x", "issue": [ISSUE]})
     assert left["entry"][0]["resource"]["issue"][0]["code"] == "invalid"

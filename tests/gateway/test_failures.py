@@ -303,3 +303,4 @@ async def test_what_a_server_says_when_it_fails_is_for_those_who_run_it(status: 
     response = await Front(upstream, UNBOUNDED).get("/Observation")
     assert response.status_code == answered
     assert ("Secret" in response.text) == (status in {422, 501})
+    assert (response.headers.get("content-security-policy") == "sandbox") == (status in {422, 501})  # a page of the server's own

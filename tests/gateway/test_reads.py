@@ -118,6 +118,15 @@ async def test_without_a_bound_conditions_go_up_and_304_comes_back() -> None:
     assert upstream.asked[0].header("if-none-match") == 'W/"3"'
 
 
+@pytest.mark.parametrize("status", [300, 302, 303, 307])
+async def test_without_a_bound_no_other_redirection_comes_back(status: int) -> None:
+    upstream = ScriptedUpstream()
+    upstream.replies["GET /Observation/o1"] = Reply(status, b"", {"Location": "http://10.0.0.7/secret"}, type=None)
+    response = await Front(upstream, UNBOUNDED).get("/Observation/o1", headers={"If-None-Match": 'W/"3"'})
+    assert (response.status_code, code_of(response)) == (502, "upstream-error")
+    assert "10.0.0.7" not in f"{response.headers} {response.text}"
+
+
 async def test_without_a_bound_media_and_errors_pass_in_the_public_base() -> None:
     upstream = ScriptedUpstream()
     body = f'<Patient xmlns="http://hl7.org/fhir"><link value="{UPSTREAM}/Patient/2"/></Patient>'.encode()
