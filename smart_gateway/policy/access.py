@@ -69,12 +69,12 @@ class Access:
 
     def boundary(self, type: str, permission: Permission) -> Boundary:
         """What the token may touch of ``type`` by one permission: scopes, client and user intersected. Spec: semantics 9."""
-        return self._for(permission)._judged(type, permission)[0]
+        return self.counting_for(permission)._judged(type, permission)[0]
 
     def boundary_by(self, context: Context, type: str, permission: Permission) -> Boundary:
         """What the token may touch of ``type`` by the scopes of one ``context`` alone. Spec: semantics 8, ``$export``."""
-        if self._for(permission) is not self:
-            return self._for(permission).boundary_by(context, type, permission)
+        if self.counting_for(permission) is not self:
+            return self.counting_for(permission).boundary_by(context, type, permission)
         scopes = [scope for scope in self.scopes if scope.context is context and scope.type in (type, "*")]
         if not scopes or self.principal.anonymous:
             return NOTHING
@@ -83,7 +83,7 @@ class Access:
 
     def grounds(self, type: str, permission: Permission) -> tuple[Ground, ...]:
         """Every scope and rule that was looked at for this boundary."""
-        counting = self._for(permission)
+        counting = self.counting_for(permission)
         return (*emergency_grounds(counting.policy), *counting._judged(type, permission)[1])
 
     def readable(self, type: str) -> Boundary:
@@ -97,7 +97,7 @@ class Access:
         """Whether the token has EVERYTHING of every type: a user/ or system/ ``*`` without filters that no policy bounds."""
         held = self._unlimited.get(permission)
         if held is None:
-            held = self._unlimited[permission] = self._for(permission)._is_unlimited(permission)
+            held = self._unlimited[permission] = self.counting_for(permission)._is_unlimited(permission)
         return held
 
     @property
@@ -131,16 +131,16 @@ class Access:
 
     def with_scope(self, scope: ResourceScope, type: str, permission: Permission) -> Boundary:
         """What the boundary would be by ``scope`` alone: for hints only, never for a decision."""
-        if self._for(permission) is not self:
-            return self._for(permission).with_scope(scope, type, permission)
+        if self.counting_for(permission) is not self:
+            return self.counting_for(permission).with_scope(scope, type, permission)
         given = grant(scope, type, permission, self.standing).boundary
         return given.intersect(self._limit(scope.context, type, permission)).intersect(self.restrictions.bound(type, permission))
 
     def restrictions_for(self, permission: Permission) -> Restrictions:
         """What the policy takes from ``permission`` by labels and elements."""
-        return self._for(permission).restrictions
+        return self.counting_for(permission).restrictions
 
-    def _for(self, permission: Permission) -> Access:
+    def counting_for(self, permission: Permission) -> Access:
         """The access that counts for ``permission``: an emergency lifts limits for some only."""
         emergency = self.policy.emergency
         return self if emergency is None or self._ordinary is None or permission in emergency.rule.permissions else self._ordinary

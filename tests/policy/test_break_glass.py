@@ -13,13 +13,14 @@ from smart_gateway.policy.access import Access
 from smart_gateway.policy.authorize import authorize
 from smart_gateway.policy.break_glass import break_glass
 from smart_gateway.policy.emergencies import BreakGlass, EmergencyCall, Lift, StepUpWanted
-from smart_gateway.policy.model import ActorRule, ClientRule, PlainScopes, Policy, UserBound, UserRule
+from smart_gateway.policy.model import ActorRule, ClientRule, OpenedOperation, PlainScopes, Policy, UserBound, UserRule
 from smart_gateway.policy.plan import Deny, Permit
 from smart_gateway.policy.rules.fielding import FieldRule
 from smart_gateway.policy.rules.labelling import LabelRule
 from smart_gateway.policy.rules.plain_scopes import holds_plain
 from smart_gateway.principal import Actor, Ceiling
 from smart_gateway.scopes.permissions import Permission
+from smart_gateway.scopes.scope import Context
 from tests.support.deciding import denied, parse, permitted, policy, principal, scopes
 
 NOW = 1_750_000_000.0
@@ -74,6 +75,21 @@ def test_limits_are_lifted_for_reading_only_unless_the_rule_says_more() -> None:
     assert not emergency.unlimited(UPDATE)
     every = policy(users=OWN, break_glass=replace(RULE, permissions=READ | SEARCH | UPDATE))
     assert lifted(access(under=every)).boundary("Observation", UPDATE).is_everything
+
+
+@pytest.mark.parametrize("wanted", ["user/*.u", "user/Encounter.u"])
+@pytest.mark.parametrize("limit", [["user/Observation.cruds"], ["user/*.rs", "user/Observation.u"]])
+def test_an_operation_opened_by_writing_stays_closed_where_writing_is_not_lifted(wanted: str, limit: list[str]) -> None:
+    rule = ClientRule(limit=scopes(*limit), plain=PlainScopes(limit=frozenset({SCOPE})))
+    operation = OpenedOperation("$my-op", frozenset({"type"}), frozenset({"GET"}), scopes=scopes(wanted))
+    under = policy(clients={"ehr": rule}, operations=(operation,), break_glass=RULE)
+    emergency = lifted(access(under=under))
+    assert emergency.boundary("Encounter", READ).is_everything
+    assert emergency.boundary_by(Context.USER, "Encounter", UPDATE).is_nothing
+    for found in (access(under=under), emergency):
+        assert denied(authorize(parse("GET", "/Encounter/$my-op"), found)).causes[0].code == "insufficient-scope"
+    every = replace(under, break_glass=replace(RULE, permissions=READ | SEARCH | UPDATE))
+    assert isinstance(authorize(parse("GET", "/Encounter/$my-op"), lifted(access(under=every))), Permit)
 
 
 LIMITS = [

@@ -111,6 +111,7 @@ def _leaves(access: Access, wanted: ResourceScope, permission: Permission) -> bo
 
 def _leaves_all_types(access: Access, context: Context, permission: Permission) -> bool:
     """Whether a ``*`` of the token counts and nothing leaves types out by their names: no ceiling, and no rule for users."""
+    access = access.counting_for(permission)
     if not any(names_all(scope, permission) for scope in access.scopes if scope.context is context):
         return False
     lists = [within(ceiling, context) for ceiling in access.ceilings]
