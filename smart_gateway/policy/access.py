@@ -52,6 +52,7 @@ class Access:
         self.principal = principal
         self.policy = policy
         self.matcher: Matcher = policy.matcher
+        self._ordinary = None if policy.emergency is None else Access(principal, policy.emergency.ordinary)
         self.client = _client_rule(principal, policy)
         system = self.client is not None and self.client.system_role
         patients = None if policy.patients is None else listed_patients(policy.patients, principal, policy)
@@ -60,7 +61,6 @@ class Access:
         self.permitted = self._effective_permissions()
         self.ceilings = tuple(ceilings(principal, policy, self.client))
         self.restrictions = restrictions(self)
-        self._ordinary = None if policy.emergency is None else Access(principal, policy.emergency.ordinary)
         self._grants: dict[tuple[str, Permission], tuple[Boundary, tuple[Ground, ...]]] = {}
         self._readable: dict[str, Boundary] = {}
         self._unlimited: dict[Permission, bool] = {}
@@ -139,6 +139,11 @@ class Access:
     def restrictions_for(self, permission: Permission) -> Restrictions:
         """What the policy takes from ``permission`` by labels and elements."""
         return self.counting_for(permission).restrictions
+
+    @property
+    def ordinary(self) -> Access:
+        """What counts without any emergency."""
+        return self._ordinary or self
 
     def counting_for(self, permission: Permission) -> Access:
         """The access that counts for ``permission``: an emergency lifts limits for some only."""

@@ -92,6 +92,16 @@ def test_an_operation_opened_by_writing_stays_closed_where_writing_is_not_lifted
     assert isinstance(authorize(parse("GET", "/Encounter/$my-op"), lifted(access(under=every))), Permit)
 
 
+def test_a_plain_scope_that_the_client_may_not_have_opens_nothing_in_an_emergency() -> None:
+    """What it opens may be anything, writing too."""
+    rule = ClientRule(limit=scopes("user/*.cruds"), plain=PlainScopes(limit=frozenset({SCOPE})))
+    operation = OpenedOperation("$my-op", frozenset({"type"}), frozenset({"GET"}), plain=frozenset({"__my-op"}))
+    under = policy(clients={"ehr": rule}, operations=(operation,), break_glass=RULE)
+    ordinary = access(f"user/*.cruds {SCOPE} __my-op", under=under)
+    for found in (ordinary, lifted(ordinary)):
+        assert denied(authorize(parse("GET", "/Encounter/$my-op"), found)).causes[0].code == "insufficient-scope"
+
+
 LIMITS = [
     (Lift.USERS, {"users": OWN}),
     (Lift.PATIENTS, {"patients": "panel"}),
