@@ -114,9 +114,9 @@ def test_what_no_scope_opens(target: str, scope: str, missing: list[str]) -> Non
 def test_every_missing_type_is_named() -> None:
     refusal = denied(kickoff("/$export?_type=Patient,Condition,Bundle", "system/Observation.rs"))
     assert [cause.text for cause in refusal.causes] == [
-        "An export of Bundle, which may hold what belongs to any type, needs system/*.rs without filters.",
-        "An export of Condition needs system/Condition.rs without filters.",
-        "An export of Patient needs system/Patient.rs without filters.",
+        "An export of Bundle, which may hold what is of any type, needs system/*.rs without filters, and no rule that bounds it.",
+        "An export of Condition needs system/Condition.rs without filters, and no rule that bounds it.",
+        "An export of Patient needs system/Patient.rs without filters, and no rule that bounds it.",
     ]
 
 

@@ -54,7 +54,7 @@ _OF_ANY_TYPE = CARRIERS | {"Binary"}
 _NOT_RECORDS = frozenset({"Binary", "OperationOutcome", "Parameters"})
 _OF_MANY = frozenset({"Group", "List"})
 _NOT_OPENED = Denial("operation-not-opened", "Exports are of the system, of Patient, or of one Group.")
-_NONE = Denial("insufficient-scope", "No type can be exported: that needs the permissions 'rs' by system/ scopes without filters.")
+_NONE = Denial("insufficient-scope", "No type can be exported: that needs rs by system/ scopes without filters, and no rule that bounds the type.")
 _FILTER_CONTROLS = frozenset(
     "_include _revinclude _sort _count _summary _total _elements _contained _containedType _filter _query _list _in _type _graph _format "
     "_pretty _page".split()
@@ -243,8 +243,8 @@ def _needed(level: str | None, access: Access) -> frozenset[str]:
 
 def _needs(type: str) -> str:
     if type in _OF_ANY_TYPE:
-        return f"An export of {type}, which may hold what belongs to any type, needs system/*.rs without filters."
-    return f"An export of {type} needs system/{type}.rs without filters."
+        return f"An export of {type}, which may hold what is of any type, needs system/*.rs without filters, and no rule that bounds it."
+    return f"An export of {type} needs system/{type}.rs without filters, and no rule that bounds it."
 
 
 def _hints(types: Collection[str], access: Access) -> Iterator[Missing]:
