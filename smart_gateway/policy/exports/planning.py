@@ -54,7 +54,9 @@ _OF_ANY_TYPE = CARRIERS | {"Binary"}
 _NOT_RECORDS = frozenset({"Binary", "OperationOutcome", "Parameters"})
 _OF_MANY = frozenset({"Group", "List"})
 _NOT_OPENED = Denial("operation-not-opened", "Exports are of the system, of Patient, or of one Group.")
-_NONE = Denial("insufficient-scope", "No type can be exported: that needs rs by system/ scopes without filters, and no rule that bounds the type.")
+_NONE = Denial(
+    "insufficient-scope", "No type can be exported: that needs rs by system/ scopes without filters, and no rule that bounds it."
+)
 _FILTER_CONTROLS = frozenset(
     "_include _revinclude _sort _count _summary _total _elements _contained _containedType _filter _query _list _in _type _graph _format "
     "_pretty _page".split()
