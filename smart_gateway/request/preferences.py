@@ -16,7 +16,8 @@ _IF_MATCH = re.compile(rf"{_ETAG}|\*")
 _IF_NONE_MATCH = re.compile(rf"{_ETAG}(?:[ \t]*,[ \t]*{_ETAG})*|\*")
 # Spec: RFC 7240 section 2: token [= word], then parameters of its own, which none of ours has.
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PREFERENCE = re.compile(rf'[ \t]*({_WORD})(?:[ \t]*=[ \t]*("[^"\\]*"|{_WORD})?)?[ \t]*(?:;.*)?')
+# INVARIANT: nothing can match a blank in two ways, for a header of blanks would take the square of its length.
+_PREFERENCE = re.compile(rf'[ \t]*({_WORD})[ \t]*(?:=[ \t]*(?:("[^"\\]*"|{_WORD})[ \t]*)?)?(?:;.*)?')
 _RETURN = frozenset({"minimal", "representation", "OperationOutcome"})
 _HANDLING = frozenset({"strict", "lenient"})
 _CONTENT = frozenset({"other", "csv", "ndjson"})  # what a Binary may hold, and is not itself

@@ -49,6 +49,14 @@ def test_a_malformed_accept_is_refused(accept: str) -> None:
     assert (error.reason, error.expression) == ("malformed-header", "http.Accept")
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", " \t"])
+@pytest.mark.parametrize("shape", ['a={}!"', 'a{}"', '{}"', 'a{}={}"a"{}x', "a={},b={}="])
+def test_blanks_take_no_more_than_their_own_time(shape: str, blank: str) -> None:
+    """As many as the headers may be long: a pattern that tries each of them twice would be at it for minutes."""
+    blanks = blank * (60_000 // len(blank) // shape.count("{}"))
+    assert preferences(prefer=shape.replace("{}", blanks) + ",return=minimal").prefer_return == "minimal"
+
+
 @pytest.mark.parametrize(
     ("prefer", "returned", "handling", "waiting"),
     [
