@@ -25,7 +25,7 @@ from smart_gateway.gateway.exchange import JSON_TYPE, Exchange
 from smart_gateway.gateway.preparing import Outgoing, Preparation, Prepared
 from smart_gateway.gateway.subrequest import Inner, Received
 from smart_gateway.policy.access import Access
-from smart_gateway.policy.batch import conclude
+from smart_gateway.policy.batch import conclude, links_of
 from smart_gateway.policy.plan import (
     AnswerToWrite,
     BodyCheck,
@@ -92,13 +92,11 @@ class Batching:
         batch = Batch(tuple([held.entry for held in rule.entries]), rule.transaction)
         permits = {number: held.decision for number, held in enumerate(rule.entries) if isinstance(held.decision, Permit)}
         conditional = [number for number, permit in permits.items() if permit.plan.criteria is not None]
-        await self._prepare_all(conditional, permits, batch, self._links(batch, {}), outcomes)
-        links = self._links(batch, {number: id for number in conditional if (id := _resolved(outcomes[number])) is not None})
-        await self._prepare_all([number for number in permits if number not in set(conditional)], permits, batch, links, outcomes)
+        await self._prepare_all(conditional, permits, batch, links_of(batch, self._access), outcomes)
+        found = {number: _resolved(outcomes[number]) for number in conditional}
+        links = links_of(batch, self._access, {number: id for number, id in found.items() if id is not None})
+        await self._prepare_all([number for number in permits if number not in found], permits, batch, links, outcomes)
         return outcomes
-
-    def _links(self, batch: Batch, resolved: Mapping[int, str]) -> Links:
-        return Links(batch.entries if batch.transaction else (), self._access, resolved)
 
     async def _prepare_all(
         self, numbers: Sequence[int], permits: Mapping[int, Permit], batch: Batch, links: Links, outcomes: list[Outcome]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from smart_gateway.errors import NotAcceptable, RequestError
@@ -55,9 +55,9 @@ def judge_bodies(decision: Decision, batch: Batch, access: Access, limits: Limit
     return conclude([EntryDecision(held.entry, _judged(held, links, access, limits)) for held in decision.plan.answer.entries], batch)
 
 
-def links_of(batch: Batch, access: Access) -> Links:
-    """How the entries name each other: only in a transaction."""
-    return Links(batch.entries if batch.transaction else (), access)
+def links_of(batch: Batch, access: Access, resolved: Mapping[int, str] | None = None) -> Links:
+    """How the entries name each other: only in a transaction. ``resolved`` as in ``Links``."""
+    return Links(batch.entries if batch.transaction else (), access, resolved)
 
 
 def _decide(entry: BatchEntry, access: Access, authorize: Authorize) -> Permit | Deny | RequestError:
