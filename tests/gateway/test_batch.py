@@ -11,17 +11,12 @@ import pytest
 
 from smart_gateway.request.limits import Limits
 from tests.support.asgi import FHIR, PUBLIC, UPSTREAM, Asked, Front, Reply, ScriptedUpstream, code_of, observation, outcome, searchset
+from tests.support.entries import entry
 
 SECRET = "canary-7f3a"
 SENT = {"Content-Type": FHIR}
 ALL = "patient/*.cruds"
 THEIRS = observation("theirs", "999", note=[{"text": SECRET}])
-
-
-def entry(method: str, url: str, resource: Any = None, full_url: str | None = None, **conditions: str) -> dict[str, Any]:
-    made: dict[str, Any] = {"request": {"method": method, "url": url, **conditions}}
-    made |= {"resource": resource} if resource is not None else {}
-    return made | ({"fullUrl": full_url} if full_url is not None else {})
 
 
 def answered(status: str, resource: Any = None, **members: Any) -> dict[str, Any]:

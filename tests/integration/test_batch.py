@@ -14,16 +14,11 @@ from tests.integration.app import FHIR_JSON, App, MakeApp, refused, required_sco
 from tests.integration.records import LABS, VITALS, canary
 from tests.integration.servers.gateway import Gateway
 from tests.integration.servers.hapi import Hapi
+from tests.support.entries import entry
 
 WANDA = {"reference": "Patient/pat-w"}
 ONE, TWO = "urn:uuid:0c9b0f6c-9a06-4f0e-8a39-d6f6a5b2f8d1", "urn:uuid:1c9b0f6c-9a06-4f0e-8a39-d6f6a5b2f8d2"
 STORED = "Observation/batched-chart-w"
-
-
-def entry(method: str, url: str, resource: Any = None, full_url: str | None = None, **conditions: str) -> dict[str, Any]:
-    made: dict[str, Any] = {"request": {"method": method, "url": url, **conditions}}
-    made |= {"resource": resource} if resource is not None else {}
-    return made | ({"fullUrl": full_url} if full_url is not None else {})
 
 
 def observation(**changes: Any) -> dict[str, Any]:

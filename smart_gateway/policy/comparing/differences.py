@@ -15,3 +15,8 @@ class Difference:
     opens: bool
     closes: bool
     unknown: bool = False
+
+
+def listed(values: frozenset[str] | None) -> str:
+    """What a rule lists, in words; None is a rule that asks for nothing."""
+    return "any" if values is None else ", ".join(sorted(values)) or "none"

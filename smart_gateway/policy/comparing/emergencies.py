@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smart_gateway.policy.comparing.differences import Difference
+from smart_gateway.policy.comparing.differences import Difference, listed
 from smart_gateway.policy.emergencies import BreakGlass
 from smart_gateway.scopes.permissions import Permission
 
@@ -46,7 +46,7 @@ def _set(part: str, old: frozenset[str] | None, new: frozenset[str] | None) -> I
     if old != new:
         wider = new is None or (old is not None and not new <= old)
         narrower = old is None or (new is not None and not old <= new)
-        yield Difference(f"break_glass.{part}", _listed(old), _listed(new), opens=wider, closes=narrower)
+        yield Difference(f"break_glass.{part}", listed(old), listed(new), opens=wider, closes=narrower)
 
 
 def _longest(part: str, old: float | None, new: float | None) -> Iterator[Difference]:
@@ -59,10 +59,6 @@ def _letters(permissions: Permission) -> frozenset[str]:
     return frozenset(permissions.letters)
 
 
-def _listed(values: frozenset[str] | None) -> str:
-    return "any" if values is None else ", ".join(sorted(values)) or "none"
-
-
 def _seconds(seconds: float) -> str:
     return "any" if seconds == _ENDLESS else f"{seconds:g} s"
 
@@ -70,5 +66,5 @@ def _seconds(seconds: float) -> str:
 def _described(rule: BreakGlass | None) -> str:
     if rule is None:
         return "no emergency"
-    lifted, purposes = _listed(frozenset(map(str, rule.lifts))), _listed(rule.purposes)
-    return f"{rule.scope} lifts {lifted} ({rule.permissions.letters}) for {_listed(rule.kinds)}; {purposes}; {_seconds(rule.max_duration)}"
+    lifted, purposes = listed(frozenset(map(str, rule.lifts))), listed(rule.purposes)
+    return f"{rule.scope} lifts {lifted} ({rule.permissions.letters}) for {listed(rule.kinds)}; {purposes}; {_seconds(rule.max_duration)}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from smart_gateway.policy.comparing.circumstances import asked_by
-from smart_gateway.policy.comparing.differences import Difference
+from smart_gateway.policy.comparing.differences import Difference, listed
 from smart_gateway.policy.comparing.emergencies import compare_emergencies
 from smart_gateway.policy.comparing.fields import compare_fields
 from smart_gateway.policy.comparing.plain_scopes import compare_plain_scopes
@@ -105,7 +105,7 @@ def _arrival(name: str, old: ClientRule, new: ClientRule) -> Iterator[Difference
         yield Difference(f"clients.{name}.sender_constraint", _proofs(old), _proofs(new), opens=wider, closes=narrower)
     if old.groups != new.groups:
         wider, narrower = not _within_groups(new.groups, old.groups), not _within_groups(old.groups, new.groups)
-        yield Difference(f"clients.{name}.groups", _listed(old.groups), _listed(new.groups), opens=wider, closes=narrower)
+        yield Difference(f"clients.{name}.groups", listed(old.groups), listed(new.groups), opens=wider, closes=narrower)
     yield from _rate(f"clients.{name}.requests_per_minute", old.requests_per_minute, new.requests_per_minute)
     for field in fields(ClientRule):
         if field.name not in weighed:
@@ -138,10 +138,6 @@ def _proofs(rule: ClientRule) -> str:
 
 def _within_groups(inner: frozenset[str] | None, outer: frozenset[str] | None) -> bool:
     return outer is None or (inner is not None and inner <= outer)
-
-
-def _listed(groups: frozenset[str] | None) -> str:
-    return "any" if groups is None else ", ".join(sorted(groups)) or "none"
 
 
 def _rate(rule: str, old: int | None, new: int | None) -> Iterator[Difference]:
