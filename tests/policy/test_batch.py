@@ -21,17 +21,12 @@ from smart_gateway.request.limits import Limits
 from smart_gateway.request.model import FhirRequest
 from smart_gateway.request.parsing import RequestParser
 from tests.support.deciding import DEFAULT, denied, parse, permitted, policy, principal, vocabulary
+from tests.support.entries import entry
 
 JSON = {"Content-Type": "application/fhir+json"}
 ALL = "patient/*.cruds"
 MINE, THEIRS = {"reference": "Patient/123"}, {"reference": "Patient/999"}
 ONE, TWO = "urn:uuid:0c9b0f6c-9a06-4f0e-8a39-d6f6a5b2f8d1", "urn:oid:1.2.3.4"
-
-
-def entry(method: str, url: str, resource: Any = None, full_url: str | None = None) -> dict[str, Any]:
-    made: dict[str, Any] = {"request": {"method": method, "url": url}}
-    made |= {"resource": resource} if resource is not None else {}
-    return made | ({"fullUrl": full_url} if full_url is not None else {})
 
 
 def observation(**members: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from smart_gateway.boundary.model import Boundary, Region, everything
 from smart_gateway.fhir.fields import FieldPath, parse_field
 from smart_gateway.fhir.vocabulary import SearchParameter, Step
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.rules.whom import EVERYBODY, Whom
+from smart_gateway.policy.rules.whom import EVERYBODY, Whom, spelled
 from smart_gateway.principal import Principal
 from smart_gateway.scopes.permissions import Permission
 
@@ -38,7 +38,7 @@ class FieldRule:
     @property
     def name(self) -> str:
         """What grounds call it: ``fields[1]``."""
-        return "".join(f"[{part}]" if isinstance(part, int) else part for part in self.path)
+        return spelled(self.path)
 
     @property
     def bounds_writes(self) -> bool:

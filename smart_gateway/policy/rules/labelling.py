@@ -9,7 +9,7 @@ from typing import Any
 from smart_gateway.boundary.labels import LADDER, LabelLimit
 from smart_gateway.boundary.model import NOTHING, Boundary, Region, everything
 from smart_gateway.policy.grounds import Ground
-from smart_gateway.policy.rules.whom import EVERYBODY, Whom
+from smart_gateway.policy.rules.whom import EVERYBODY, Whom, spelled
 from smart_gateway.principal import Principal
 from smart_gateway.scopes.permissions import Permission
 
@@ -43,7 +43,7 @@ class LabelRule:
     @property
     def name(self) -> str:
         """What grounds call it: ``labels``, ``labels[1]``."""
-        return "".join(f"[{part}]" if isinstance(part, int) else part for part in self.path)
+        return spelled(self.path)
 
     def covers(self, type: str, permission: Permission) -> bool:
         return (self.types is None or type in self.types) and permission in self.permissions

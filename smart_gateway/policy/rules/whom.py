@@ -47,6 +47,11 @@ class Whom:
 EVERYBODY = Whom()
 
 
+def spelled(path: tuple[str | int, ...]) -> str:
+    """What grounds call the rule at ``path`` below the policy: ``labels``, ``fields[1]``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else part for part in path)
+
+
 def has_one_of(path: str, texts: frozenset[str], principal: Principal) -> bool | None:
     """Whether the claim at ``path`` is one of ``texts``, or lists one; None where it is there and cannot be read."""
     value = find_claim(principal.claims, (path,))
