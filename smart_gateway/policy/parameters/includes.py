@@ -40,7 +40,9 @@ def included_types(search: Search) -> frozenset[str] | None:
 def hidden_by_summary(search: Search) -> tuple[Denial, ...]:
     """The refusal of a ``_summary`` under which a resource that comes along could not be judged: it would be left out without a word."""
     value = next((parameter.value for parameter in search.request.parameters if parameter.key == "_summary"), "false")
-    included = included_types(search) if value not in {"false", "count"} else frozenset()
+    if value in {"false", "count"}:
+        return ()
+    included = included_types(search)
     types = _readable(search) if included is None else included
     hidden = sorted(type for type in types if hides_check(value, search.access.readable(type), type, search.access))
     text = "This _summary may hide elements that must be checked of what an include brings along: {}."

@@ -57,23 +57,29 @@ class Judgement:
 
 def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owners, *, exact: bool) -> Judgement:
     """Every parameter of ``request``; raises RequestError for those that are unknown or broken."""
-    understood = not any(let_through(parameter, request.type or "", access.policy) for parameter in request.parameters)
-    search = Search(request, access, boundary, exact and understood)
+    search = Search(request, access, boundary, exact and _is_understood(request, access))
     verdicts = [_judge_one(parameter, search, owners) for parameter in request.parameters]
+    kept = [v for v in verdicts if isinstance(v, Keep)]
     others = [v for v in verdicts if not isinstance(v, Keep)]
     refused = [v for v in others if isinstance(v, Refuse)]
     chosen = elements(search)
     count_only = any(wants_count(p) for p in request.parameters)
     return Judgement(
-        pairs=(*[(v.key, v.value) for v in verdicts if isinstance(v, Keep)], *chosen.pairs),
+        pairs=(*[(v.key, v.value) for v in kept], *chosen.pairs),
         denials=tuple(dict.fromkeys((*[v.denial for v in refused], *hidden_by_summary(search), *revealing(search, owners)))),
         missing=tuple(dict.fromkeys(m for v in refused for m in v.missing)),
-        notes=tuple([v.note for v in verdicts if isinstance(v, Keep | Drop) and v.note]),
+        notes=(*[v.note for v in kept if v.note], *[v.note for v in others if isinstance(v, Drop) and v.note]),
         foreign=next((v for v in others if isinstance(v, Foreign)), None),
         count_only=count_only,
         exact=search.exact and (count_only or not tells_of_others(search)),
         added_elements=chosen.added,
     )
+
+
+def _is_understood(request: FhirRequest, access: Access) -> bool:
+    """Whether nothing is among the parameters that only the policy knows."""
+    policy, type = access.policy, request.type or ""
+    return not policy.search_parameters or not any([let_through(parameter, type, policy) for parameter in request.parameters])
 
 
 _CANONICAL = re.compile(r"https?://[^/]|urn:(?:uuid|oid):[0-9A-Fa-f]")
