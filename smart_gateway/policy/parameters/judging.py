@@ -79,7 +79,7 @@ def judge(request: FhirRequest, access: Access, boundary: Boundary, owners: Owne
 def _is_understood(request: FhirRequest, access: Access) -> bool:
     """Whether nothing is among the parameters that only the policy knows."""
     policy, type = access.policy, request.type or ""
-    return not policy.search_parameters or not any([let_through(parameter, type, policy) for parameter in request.parameters])
+    return not policy.search_parameters or not any(let_through(parameter, type, policy) for parameter in request.parameters)
 
 
 _CANONICAL = re.compile(r"https?://[^/]|urn:(?:uuid|oid):[0-9A-Fa-f]")
