@@ -106,10 +106,10 @@ class Enforcement:
         found = refuse_arrival(access, arrival) or self._called(exchange, request, access, arrival)
         if isinstance(found, Deny):
             return found, access
-        denied = authorize_types(request, found)
-        if denied is not None:
-            return denied, found
-        if not is_complete(request):
+        if not is_complete(request):  # else ``authorize`` begins with the types
+            denied = authorize_types(request, found)
+            if denied is not None:
+                return denied, found
             snapshot = exchange.snapshot
             limits = body_limits(request, snapshot.limits)
             body = exchange.read = await IncomingBody(exchange.scope, exchange.receive, limits, exchange.departure.watch).read()

@@ -148,6 +148,8 @@ def _types(request: FhirRequest | None) -> tuple[str, ...]:
 def _entries(findings: Findings) -> tuple[EntryCount, ...]:
     """What became of the entries of a batch: what they got, or where nothing was carried out what was decided of them."""
     decided = _decided(findings.decision)
+    if not decided:
+        return ()
     statuses: tuple[int | None, ...] = findings.entries or tuple([_status(entry.decision) for entry in decided])
     counts = Counter([(*_asked(entry.entry), status) for entry, status in zip(decided, statuses, strict=True)])
     return tuple([EntryCount(interaction=i, type=type, status=status, count=count) for (i, type, status), count in counts.items()])

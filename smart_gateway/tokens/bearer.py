@@ -11,7 +11,7 @@ from smart_gateway.tokens.presented import Scheme
 
 # RFC 6750 section 2.1: "Bearer" 1*SP b64token, RFC 9449 section 7.1: "DPoP" 1*SP token68, which is the same; schemes are
 # case-insensitive (RFC 9110 section 11.1).
-_CREDENTIALS = re.compile(rb"(bearer|dpop) +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
+_CREDENTIALS = re.compile(rb"((?i:bearer|dpop)) +([A-Za-z0-9\-._~+/]+=*)")
 _SCHEMES = {b"bearer": Scheme.BEARER, b"dpop": Scheme.DPOP}
 _SCHEME_ROOM = 32  # bytes that the scheme's name and spaces may take beside the token
 

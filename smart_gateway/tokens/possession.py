@@ -33,6 +33,7 @@ class BindingRules:
 
 
 _ANY = BindingRules()
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Possessions:
@@ -58,7 +59,7 @@ class Possessions:
         if rules.dpop_required and _JKT not in confirmation:
             text = "Tokens of this issuer count only where they are bound by DPoP."
             raise ProofMissing(text, algorithms=PROOF_ALGORITHMS, reason="sender-constraint-required")
-        return frozenset(shown for member, shown in _SHOWN_BY.items() if member in confirmation)
+        return frozenset([shown for member, shown in _SHOWN_BY.items() if member in confirmation]) if confirmation else _NOTHING
 
     async def check(self, principal: Principal, presented: Presented, now: float) -> frozenset[str]:
         """What ``presented`` has shown to hold, of ``dpop`` and ``mtls``. Raises TokenError for a bound token without its proof."""
@@ -91,6 +92,8 @@ class Possessions:
 
 def _require_known(confirmation: Mapping[str, Any]) -> None:
     """A binding that cannot be checked is not passed over, whatever it is."""
+    if not confirmation:
+        return
     known = set(_SHOWN_BY)
     if _JKT in confirmation and confirmation.get(_KEYCLOAK_KIND) == "DPoP":
         known.add(_KEYCLOAK_KIND)
