@@ -95,7 +95,7 @@ class Enforcement:
         if request.interaction not in DISCOVERY:
             exchange.findings.principal = principal  # before the hook is asked: the record of its refusal says of whom
             principal = exchange.findings.principal = await exchange.snapshot.amendments.of(principal, arrival.now)
-            principal = await self._relations.of(principal, exchange.snapshot.policy, self._inner(exchange), arrival.now)
+            principal = await self._relations.of(principal, exchange.snapshot.policy, lambda: self._inner(exchange), arrival.now)
         return self._accesses.of(principal, exchange.snapshot.policy), arrival
 
     async def _decide(self, exchange: Exchange, request: FhirRequest, access: Access, arrival: Arrival) -> tuple[Permit | Deny, Access]:

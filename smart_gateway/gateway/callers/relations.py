@@ -5,7 +5,7 @@ Spec: semantics 3. Kept for a minute, so that a relation that has ended is no wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -44,7 +44,7 @@ class Relations:
     def __init__(self, size: int = 10_000) -> None:
         self._held: LRUCache[int, _Related] = LRUCache(size)
 
-    async def of(self, principal: Principal, policy: Policy, inner: Inner, now: float) -> Principal:
+    async def of(self, principal: Principal, policy: Policy, inner: Callable[[], Inner], now: float) -> Principal:
         """``principal`` with the patient of its RelatedPerson, where the policy asks for that; the same object as long as it is kept.
 
         INVARIANT: an entry holds its principal, so that no other object can have its identity. Raises UpstreamError where the
@@ -56,7 +56,7 @@ class Relations:
         held = self._held.get(id(principal))
         if held is not None and held.principal is principal and held.policy is policy and 0 <= now - held.since < _KEPT:
             return held.amended
-        patient = await _patient_of(user, policy, inner, now)
+        patient = await _patient_of(user, policy, inner(), now)
         amended = replace(principal, related_patient=patient)
         self._held[id(principal)] = _Related(principal, policy, amended, now)
         return amended
