@@ -260,6 +260,11 @@ def operation_bounded(rng: random.Random, world: World) -> World | None:
     return world.with_policy(operations=rng.choice(less))
 
 
+def parameter_unnamed(_rng: random.Random, world: World) -> World | None:
+    """A search parameter that the policy alone knows is not named any more."""
+    return world.with_policy(search_parameters={})
+
+
 # With the section of the policy, or the type, that each is about.
 LIMITING: Mapping[Change, str | None] = {
     user_rule_added: "users",
@@ -293,6 +298,7 @@ REMOVING: Mapping[Change, str | None] = {
     server_type_removed: "Subscription",
     public_removed: "public",
     operation_bounded: None,
+    parameter_unnamed: None,
 }
 
 

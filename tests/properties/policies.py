@@ -94,7 +94,7 @@ def world(rng: random.Random, about: str | None = None) -> World:
     The section ``about`` is there, or the type matters: it stands in the token.
     """
     density = rng.choice((0.1, 0.3, 0.8))
-    choices: Choices = {"operations": (_operation(rng),), **_others(rng)}
+    choices: Choices = {"operations": (_operation(rng),), "search_parameters": {"*": frozenset({"ward"})}, **_others(rng)}
     for name, section in SECTIONS.items():
         if name == about or rng.random() < density:
             choices |= section(rng)

@@ -117,7 +117,12 @@ def _party(access: Access) -> Iterator[str]:
 def _requests(access: Access, type: str, id: str) -> Iterator[str]:
     """Those that would be sent, whatever is stored."""
     of = f"/{type}/{id}"
-    asked = (("GET", of), ("DELETE", of), *(("GET", f"{of}/{OPERATION}?{query}") for query in ("language=de", "patient=a")))
+    asked = (
+        ("GET", of),
+        ("DELETE", of),
+        ("GET", f"/{type}?ward=a"),
+        *(("GET", f"{of}/{OPERATION}?{query}") for query in ("language=de", "patient=a")),
+    )
     yield from (f"{method} {target}" for method, target in asked if _permits(access, method, target))
 
 
