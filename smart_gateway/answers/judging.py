@@ -14,9 +14,10 @@ from smart_gateway.boundary.parts import goes_by_id, goes_by_labels
 from smart_gateway.fhir.bundles import CARRIERS, carried
 from smart_gateway.fhir.members import Members, value_of
 from smart_gateway.fhir.references import Reference
+from smart_gateway.fhir.strict_json import JsonError, parse_json
 from smart_gateway.policy.access import Access
 
-Known = Mapping[Reference, Mapping[str, Any] | None]
+Known = Mapping[Reference, bytes | None]
 """What an answer depends on, as it was fetched; None for what may not be read."""
 
 MOST_REFERENCES = 50  # semantics 3: what the answer refers to is fetched, at most so many
@@ -118,13 +119,14 @@ class Dependence:
     ``known`` holds what was fetched; what is found inside in the same answer counts as well.
     """
 
-    __slots__ = ("_fetched", "_known", "_missing", "_room")
+    __slots__ = ("_fetched", "_known", "_missing", "_room", "_today")
 
     def __init__(self, known: Known) -> None:
         self._fetched = {unversioned(reference): found for reference, found in known.items()}
         self._known = {reference: found is not None for reference, found in self._fetched.items()}
         self._room = MOST_REFERENCES - len(self._known)
         self._missing: dict[Reference, None] = {}
+        self._today: dict[Reference, Mapping[str, Any] | None] = {}  # decoded once for all of its versions
 
     @property
     def missing(self) -> tuple[Reference, ...]:
@@ -148,10 +150,13 @@ class Dependence:
         return not unknown
 
     def today(self, reference: Reference) -> Mapping[str, Any] | None:
-        """The resource as it is now; None where it may not be read, is not fetched yet, or is one too many."""
+        """The resource as it is now; None where it may not or cannot be read, is not fetched yet, or is one too many."""
         if reference not in self._known:
             self._ask({reference: None})
-        return self._fetched.get(reference)
+        body = self._fetched.get(reference)
+        if body is not None and reference not in self._today:
+            self._today[reference] = _decoded(body)
+        return self._today.get(reference)
 
     def _ask(self, unknown: dict[Reference, None]) -> None:
         if len(self._missing | unknown) <= self._room:
@@ -161,3 +166,11 @@ class Dependence:
 def unversioned(reference: Reference) -> Reference:
     """A version counts as its resource (semantics 3)."""
     return reference if reference.version is None else Reference(reference.type, reference.id)
+
+
+def _decoded(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        resource = parse_json(body)
+    except JsonError:
+        return None
+    return resource if isinstance(resource, dict) else None

@@ -231,7 +231,7 @@ class TestDependence:
     def test_the_rest_is_asked_for_once(self) -> None:
         answer = self.confine(self.provenance("p", "Observation/a", "Observation/b"), self.provenance("q", "Observation/b"))
         assert answer == Pending((Reference("Observation", "a"), Reference("Observation", "b")))
-        known = {Reference("Observation", "a"): None, Reference("Observation", "b"): {}}
+        known = {Reference("Observation", "a"): None, Reference("Observation", "b"): b"{}"}
         answer = self.confine(self.provenance("p", "Observation/a", "Observation/b"), self.provenance("q", "Observation/b"), known=known)
         assert ids(answer) == ["q"]
 
@@ -240,7 +240,7 @@ class TestDependence:
         answer = self.confine(*resources)
         assert isinstance(answer, Pending)
         assert len(answer.references) == MOST_REFERENCES
-        settled = self.confine(*resources, known={reference: {} for reference in answer.references})
+        settled = self.confine(*resources, known=dict.fromkeys(answer.references, b"{}"))
         assert len(ids(settled)) == MOST_REFERENCES
         assert settled.removed == 10
 

@@ -276,7 +276,7 @@ def test_a_version_in_the_same_history_does_not_vouch_for_its_resource() -> None
     waiting = confine(bundle, SYSTEM, who)
     assert waiting == Pending((Reference("Observation", "o1"),))
     for readable in (True, False):
-        found = left(bundle, SYSTEM, who, {Reference("Observation", "o1"): {} if readable else None})
+        found = left(bundle, SYSTEM, who, {Reference("Observation", "o1"): b"{}" if readable else None})
         assert [entry["request"]["url"] for entry in found["entry"]] == ["Provenance/p"] * readable + ["Observation/o1"]
 
 
@@ -286,7 +286,7 @@ def test_at_most_fifty_are_asked_for() -> None:
     waiting = confine(bundle, type_rule(who, "Provenance"), who)
     assert isinstance(waiting, Pending)
     assert len(waiting.references) == 40
-    found = left(bundle, type_rule(who, "Provenance"), who, {reference: {} for reference in waiting.references})
+    found = left(bundle, type_rule(who, "Provenance"), who, dict.fromkeys(waiting.references, b"{}"))
     assert len(found["entry"]) == 1
 
 
@@ -350,12 +350,19 @@ def test_what_the_label_of_today_hides_no_version_shows(today: dict[str, Any] | 
     assert confine(bundle, instance_rule(who), who) == Pending((O1,))
     found = [
         json.loads(masked(json.dumps(entry["resource"]).encode(), who))
-        for entry in left(bundle, instance_rule(who), who, {O1: today})["entry"]
+        for entry in left(bundle, instance_rule(who), who, {O1: None if today is None else json.dumps(today).encode()})["entry"]
     ]
     assert ["status" in resource for resource in found] == shown
     for resource, is_shown in zip(found, shown, strict=True):
         tags = [tag["code"] for tag in resource.get("meta", {}).get("tag", [])]
         assert tags == ([] if is_shown else ["SUBSETTED"])
+
+
+@pytest.mark.parametrize("today", [b'{"meta":{},"a":{"b":1,"b":2}}', b"[]", b"{"])
+def test_what_cannot_be_read_today_hides_what_any_label_hides(today: bytes) -> None:
+    who = by_label()
+    (entry,) = left(history(version("1")), instance_rule(who), who, {O1: today})["entry"]
+    assert "status" not in json.loads(masked(json.dumps(entry["resource"]).encode(), who))
 
 
 def test_what_is_contained_goes_by_the_label_of_today_too() -> None:
@@ -365,8 +372,8 @@ def test_what_is_contained_goes_by_the_label_of_today_too() -> None:
     one["resource"]["contained"] = [patient]
     bundle, rule = history(one, other), type_rule(who)
     assert confine(bundle, rule, who) == Pending((O1,))  # the other one holds nothing of which labels decide
-    assert "secret" not in json.dumps(left(bundle, rule, who, {O1: {"meta": {"security": [VIP]}}}))
-    assert "secret" in json.dumps(left(bundle, rule, who, {O1: {"meta": {}}}))
+    assert "secret" not in json.dumps(left(bundle, rule, who, {O1: json.dumps({"meta": {"security": [VIP]}}).encode()}))
+    assert "secret" in json.dumps(left(bundle, rule, who, {O1: b'{"meta":{}}'}))
 
 
 def test_more_than_can_be_asked_for_stays_hidden() -> None:
@@ -375,7 +382,7 @@ def test_more_than_can_be_asked_for_stays_hidden() -> None:
     asked = confine(bundle, type_rule(who), who)
     assert isinstance(asked, Pending)
     assert len(asked.references) == 50
-    found = left(bundle, type_rule(who), who, {reference: {} for reference in asked.references})["entry"]
+    found = left(bundle, type_rule(who), who, dict.fromkeys(asked.references, b"{}"))["entry"]
     assert ["status" in entry["resource"] for entry in found] == [True] * 50 + [False] * 10
 
 

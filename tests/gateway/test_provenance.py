@@ -91,3 +91,12 @@ async def test_what_it_is_about_must_be_readable() -> None:
         "POST", "/Provenance", json=provenance("Observation/mine"), headers=SENT
     )
     assert (response.status_code, upstream.asked) == (403, [])
+
+
+@pytest.mark.parametrize("odd", ['[{"text": "a", "text": "b"}]', "1e999", "[" * 90 + "]" * 90, '"\\ud800"'])
+async def test_what_it_is_about_is_read_without_doubt_or_is_not_there(odd: str) -> None:
+    upstream = server(provenance("Observation/mine", id="p", meta={"versionId": "1"}))
+    upstream.replies["GET /Observation/mine"] = Reply(200, (json.dumps(MINE)[:-1] + f', "note": {odd}}}').encode())
+    front = Front(upstream, ALL)
+    assert (await front.get("/Provenance/p")).status_code == 404
+    assert (await front.request("POST", "/AuditEvent", json=audit("Observation/mine"), headers=SENT)).status_code == 403

@@ -287,8 +287,9 @@ def test_one_may_sort_by_what_the_policy_names_but_for_what_steers() -> None:
         let_through("/Observation?_sort=_offset")
 
 
-def test_where_elements_are_hidden_nothing_is_let_through() -> None:
-    hidden = (FieldRule("Observation", Permission.READ | Permission.SEARCH, hide=(parse_field("note"),)),)
+@pytest.mark.parametrize(("type", "path"), [("Observation", "note"), ("Patient", "birthDate")])  # a Patient may be contained
+def test_where_elements_are_hidden_nothing_is_let_through(type: str, path: str) -> None:
+    hidden = (FieldRule(type, Permission.READ | Permission.SEARCH, hide=(parse_field(path),)),)
     for asked in ("ward=a", "code:narrower=a", "_sort=code:narrower"):
         assert denied(let_through(f"/Observation?{asked}", fields=hidden)).causes[0].code == "hidden-elements"
 

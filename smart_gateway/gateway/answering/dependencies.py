@@ -23,13 +23,13 @@ _AT_ONCE = 4
 
 async def settle(judge: Callable[[Known], T | Pending], access: Access, inner: Inner) -> T:
     """What ``judge`` says once it knows enough: what it waits for is fetched, and it is asked again. It bounds how much it asks for."""
-    known: dict[Reference, Mapping[str, Any] | None] = {}
+    known: dict[Reference, bytes | None] = {}
     while isinstance(verdict := judge(known), Pending):
         asked = [reference for reference in verdict.references if reference not in known]
         if not asked:
             raise UpstreamError("The answer cannot be judged by what it refers to.")
         for start in range(0, len(asked), _AT_ONCE):
-            known |= await _fetch(asked[start : start + _AT_ONCE], access, inner)
+            known |= await _read(asked[start : start + _AT_ONCE], access, inner)
     return verdict
 
 
@@ -46,12 +46,6 @@ async def inside(boundary: Boundary, resource: Mapping[str, Any], type: str, acc
             ):
                 found.append(reference)
     return found
-
-
-async def _fetch(references: Sequence[Reference], access: Access, inner: Inner) -> dict[Reference, Mapping[str, Any] | None]:
-    """Each that may be read or searched, decoded."""
-    bodies = await _read(references, access, inner)
-    return {reference: parse_json(body) if body is not None else None for reference, body in bodies.items()}
 
 
 async def _read(references: Sequence[Reference], access: Access, inner: Inner) -> dict[Reference, bytes | None]:

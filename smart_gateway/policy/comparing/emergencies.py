@@ -1,6 +1,6 @@
 """What another rule on emergencies opens and closes: who may call one, for how long, by what, and which limits it lifts.
 
-Which boundaries an emergency has is told by ``comparing``.
+Which boundaries an emergency has is told by ``boundaries``.
 """
 
 from __future__ import annotations

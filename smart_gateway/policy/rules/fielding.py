@@ -126,10 +126,10 @@ class FieldBounds:
 
     def tells(self, type: str, parameter: SearchParameter | None) -> bool:
         """Whether a search of ``type`` by ``parameter`` (None: one that FHIR does not define) may tell of what is hidden."""
-        hidden, read = self.hidden(type), _read_by(parameter) if parameter is not None else []
-        if parameter is not None and not read:
-            return self.hides  # ``_content``: of contained resources too
-        return bool(hidden) and (not read or any(path.meets(steps) for path in hidden for steps in read))
+        read = _read_by(parameter) if parameter is not None else ()
+        if not read:
+            return self.hides  # as by ``_content``: of contained resources too
+        return any(path.meets(steps) for path in self.hidden(type) for steps in read)
 
     def grounds(self, type: str, permission: Permission, place: Callable[..., str | None]) -> Iterator[Ground]:
         """What each rule does."""
